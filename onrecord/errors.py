@@ -42,7 +42,5 @@ class OnRecordError(Exception):
         return _rebuild, (type(self), self.what, self.why, self.next_step, self.values)
 
 
-def _rebuild(
-    kind: type[OnRecordError], what: str, why: str, next_step: str, values: dict[str, Any]
-) -> OnRecordError:
+def _rebuild(kind: type[OnRecordError], what: str, why: str, next_step: str, values: dict[str, Any]) -> OnRecordError:
     return kind(what, why=why, next_step=next_step, **values)

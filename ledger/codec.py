@@ -1,0 +1,86 @@
+"""Events to the exact bytes that are hashed and stored, and back.
+
+JSON with sorted keys, no blanks and only ASCII, so that equal events have equal bytes and a lone
+surrogate (a file name that is not UTF-8) survives; `v` is the payload's version. Metric chunks
+have a packed form of their own (`chunk`). A type or version not known here reads as `Unknown`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+
+from onrecord.ledger import chunk
+from onrecord.ledger.errors import BadEvent
+from onrecord.ledger.events import REGISTRY, AnyEvent, Erased, Event, RunMetrics, Unknown
+
+_dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
+def encode(event: Event | Unknown) -> tuple[str, bytes]:
+    """The stored type and payload of an event. Raises BadEvent for what JSON cannot spell exactly."""
+    if isinstance(event, Unknown):
+        return event.type, event.payload
+    if isinstance(event, RunMetrics):
+        return event.type, chunk.pack(event)
+    fields = {name: getattr(event, name) for name in _field_names(type(event))}
+    fields["v"] = event.version
+    try:
+        return event.type, _dumps(fields).encode()
+    except (TypeError, ValueError) as problem:
+        raise BadEvent(
+            f"a {event.type} event cannot be stored: {problem}",
+            why="payloads hold text, finite numbers, true, false, null, lists and objects with text keys",
+            event=event.type,
+        ) from problem
+
+
+def decode(event_type: str, payload: bytes | None) -> AnyEvent:
+    """The event behind a stored payload; `Erased` where the payload is gone, `Unknown` where it is not known."""
+    if payload is None:
+        return Erased(event_type)
+    kind = REGISTRY.get(event_type)
+    if kind is None:
+        return Unknown(event_type, payload)
+    if kind is RunMetrics:
+        return chunk.unpack(payload) or Unknown(event_type, payload)
+    try:
+        fields = json.loads(payload)
+    except ValueError:
+        return Unknown(event_type, payload)
+    if not isinstance(fields, dict) or fields.pop("v", None) != kind.version:
+        return Unknown(event_type, payload)
+    return _build(kind, fields, payload)
+
+
+def as_document(event: AnyEvent) -> dict[str, Any]:
+    """The fields of an event as plain values, for people and for `--json`; non-finite numbers as text."""
+    if isinstance(event, Erased):
+        return {"erased": True}
+    if isinstance(event, Unknown):
+        return {"unknown": True, "payload": event.payload.decode("utf-8", "backslashreplace")}
+    if isinstance(event, RunMetrics):
+        return {
+            "points": sum(len(series.values) for series in event.series),
+            "names": sorted({series.name for series in event.series}),
+        }
+    return {name: getattr(event, name) for name in _field_names(type(event))}
+
+
+_names: dict[type[Event], tuple[str, ...]] = {}
+
+
+def _field_names(kind: type[Event]) -> tuple[str, ...]:
+    names = _names.get(kind)
+    if names is None:
+        names = _names[kind] = tuple(field.name for field in attrs.fields(kind))
+    return names
+
+
+def _build(kind: type[Event], fields: dict[str, Any], payload: bytes) -> AnyEvent:
+    try:
+        return kind(**fields)
+    except TypeError:
+        return Unknown(kind.type, payload)

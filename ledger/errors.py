@@ -1,0 +1,61 @@
+"""What can go wrong with the ledger, each with the values a program needs."""
+
+from __future__ import annotations
+
+from onrecord.errors import OnRecordError
+
+
+class LedgerError(OnRecordError):
+    """Base of every error of the ledger."""
+
+
+class NotALedger(LedgerError):
+    """The file is not an onrecord ledger. Attribute: `path`."""
+
+
+class NewerLedger(LedgerError):
+    """A later onrecord wrote this ledger: it can be read, not written. Attributes: `path`, `found`, `known`."""
+
+
+class LedgerReadOnly(LedgerError):
+    """The ledger's file or folder cannot be written. Attribute: `path`."""
+
+
+class LedgerFull(LedgerError):
+    """No room to write. Nothing of the refused call is in the ledger. Attribute: `path`."""
+
+
+class LedgerLost(LedgerError):
+    """The file was removed or replaced while open; the last events are not safe. Attribute: `path`."""
+
+
+class LedgerDamaged(LedgerError):
+    """SQLite or the disk says that the file cannot be read or written. Attribute: `path`."""
+
+
+class LedgerBusy(LedgerError):
+    """Another program held the ledger for too long. Attributes: `path`, `waited` (seconds)."""
+
+
+class IllegalTransition(LedgerError):
+    """The run's state does not allow the event. Attributes: `run_id`, `status`, `event`."""
+
+
+class StaleVersion(LedgerError):
+    """Someone appended first. Attributes: `run_id`, `expected`, `found` (events in the run)."""
+
+
+class UnknownRun(LedgerError):
+    """No run has this id. Attribute: `run_id`."""
+
+
+class AmbiguousRun(LedgerError):
+    """Several runs start with this prefix. Attributes: `prefix`, `candidates` (run ids, newest first)."""
+
+
+class BadRunId(LedgerError):
+    """The text cannot be a run id or the start of one. Attribute: `text`."""
+
+
+class BadEvent(LedgerError):
+    """An event holds something that cannot be stored exactly. Attribute: `event`."""

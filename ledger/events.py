@@ -1,0 +1,211 @@
+"""Every fact that the ledger can hold about a run, one class each.
+
+`type` is the stored name, never a Python path. `version` grows when a payload changes its meaning.
+`durable` events are on the disk before the call that appends them returns; the others survive
+kill -9 and may lose a tail, never leave a hole, when the power fails.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """Base of all facts; fields hold only what JSON spells exactly (text, whole and finite numbers, lists)."""
+
+    type: ClassVar[str]
+    version: ClassVar[int] = 1
+    durable: ClassVar[bool] = True
+
+
+@attrs.frozen(kw_only=True)
+class RunSubmitted(Event):
+    """A run exists: what is to run, from which snapshot, with what tags and properties from the start."""
+
+    type: ClassVar[str] = "run.submitted"
+    experiment: str
+    config: dict[str, Any]
+    name: str = ""
+    run_type: str = "onrecord.script"
+    snapshot_id: str | None = None
+    snapshot: dict[str, int] = attrs.field(factory=dict)
+    tags: dict[str, str] = attrs.field(factory=dict)
+    properties: dict[str, str] = attrs.field(factory=dict)
+    submitted_by: dict[str, str] = attrs.field(factory=dict)
+    # The run that this one was started from.
+    parent: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RunQueued(Event):
+    """The run waits for room on its compute target."""
+
+    type: ClassVar[str] = "run.queued"
+    reason: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class RunPreparing(Event):
+    """The working copy and the environment are being made."""
+
+    type: ClassVar[str] = "run.preparing"
+    # Greater than 1 when an earlier conductor died before the script started.
+    attempt: int = 1
+
+
+@attrs.frozen(kw_only=True)
+class RunRunning(Event):
+    """The script runs: `pid` with its start in clock ticks since boot `boot_id`, `started_at` in microseconds."""
+
+    type: ClassVar[str] = "run.running"
+    pid: int | None = None
+    start_ticks: int | None = None
+    boot_id: str | None = None
+    host: str = ""
+    started_at: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class CancelRequested(Event):
+    """Someone asked for the run to end."""
+
+    type: ClassVar[str] = "run.cancel_requested"
+    by: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class RunFinalizing(Event):
+    """The script has ended and how; its outputs are being captured. Times in microseconds since the epoch."""
+
+    type: ClassVar[str] = "run.finalizing"
+    outcome: str
+    exit_code: int | None = None
+    signal: int | None = None
+    ended_at: int | None = None
+    survivors_ended: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class RunCompleted(Event):
+    """The script ended with exit code 0."""
+
+    type: ClassVar[str] = "run.completed"
+    exit_code: int | None = 0
+    warnings: list[str] = attrs.field(factory=list)
+
+
+@attrs.frozen(kw_only=True)
+class RunFailed(Event):
+    """The run ended badly. `error` has `code` and `message`, and `details` where there are any."""
+
+    type: ClassVar[str] = "run.failed"
+    error: dict[str, str]
+    exit_code: int | None = None
+    signal: int | None = None
+    warnings: list[str] = attrs.field(factory=list)
+
+
+@attrs.frozen(kw_only=True)
+class RunCanceled(Event):
+    """The run was ended on request or by its time limit (`reason`: requested, time_limit)."""
+
+    type: ClassVar[str] = "run.canceled"
+    reason: str = "requested"
+    message: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    warnings: list[str] = attrs.field(factory=list)
+
+
+@attrs.frozen(kw_only=True)
+class RunSealed(Event):
+    """The run's events so far: how many, and their Merkle root (64 hex digits, RFC 6962 over their leaves)."""
+
+    type: ClassVar[str] = "run.sealed"
+    count: int
+    root: str
+
+
+@attrs.frozen(kw_only=True)
+class RunTagged(Event):
+    """Tags set to new values, and tags removed."""
+
+    type: ClassVar[str] = "run.tagged"
+    tags: dict[str, str] = attrs.field(factory=dict)
+    removed: list[str] = attrs.field(factory=list)
+
+
+@attrs.frozen(kw_only=True)
+class PropertiesAdded(Event):
+    """Properties: each name is written once and never changed."""
+
+    type: ClassVar[str] = "run.properties_added"
+    properties: dict[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class FileRecorded(Event):
+    """A file of the run: its content is the object `digest` (64 hex digits), `size` in bytes."""
+
+    type: ClassVar[str] = "run.file_recorded"
+    durable: ClassVar[bool] = False
+    name: str
+    digest: str
+    size: int
+    bytes_stored: int = 0
+
+
+@attrs.frozen
+class Series:
+    """Points of one metric, in the order in which they were logged.
+
+    `kind` is `float64`, `int64` or `json`; `times` in microseconds since the epoch, UTC;
+    a step of None was not given.
+    """
+
+    name: str
+    kind: str
+    values: list[Any]
+    steps: list[int | None]
+    times: list[int]
+
+
+@attrs.frozen(kw_only=True)
+class RunMetrics(Event):
+    """A chunk of logged points; the bytes `spool_start` to `spool_end` of the run's spool, nothing twice."""
+
+    type: ClassVar[str] = "run.metrics"
+    durable: ClassVar[bool] = False
+    series: list[Series]
+    spool_start: int = 0
+    spool_end: int = 0
+
+
+@attrs.frozen
+class Unknown:
+    """An event of a type or version that this onrecord does not know: kept, verifiable, not understood."""
+
+    type: str
+    payload: bytes
+    durable: ClassVar[bool] = True
+
+
+@attrs.frozen
+class Erased:
+    """An event whose payload was erased; its commitment stays in the tree."""
+
+    type: str
+    durable: ClassVar[bool] = True
+
+
+REGISTRY: dict[str, type[Event]] = {
+    kind.type: kind
+    for kind in (
+        RunSubmitted, RunQueued, RunPreparing, RunRunning, CancelRequested, RunFinalizing, RunCompleted,
+        RunFailed, RunCanceled, RunSealed, RunTagged, PropertiesAdded, FileRecorded, RunMetrics,
+    )
+}  # fmt: skip
+AnyEvent = Event | Unknown | Erased

@@ -1,0 +1,54 @@
+"""Tags (the last value counts) and properties (the first value counts) of every run."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+
+from onrecord.ledger import events
+from onrecord.ledger.projections.text import storable
+from onrecord.ledger.recorded import Recorded
+
+NAME = "attributes"
+VERSION = 1
+TABLES: tuple[str, ...] = ("tags", "properties")
+SCHEMA = """
+CREATE TABLE tags(
+    run_id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY(run_id, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tags_by_name ON tags(name, value);
+CREATE TABLE properties(
+    run_id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY(run_id, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX properties_by_name ON properties(name, value);
+"""
+
+
+def apply(connection: sqlite3.Connection, recorded: Recorded) -> None:
+    """Take one event into the tags and properties."""
+    event = recorded.event
+    if isinstance(event, events.RunSubmitted):
+        _set_tags(connection, recorded.run_id, event.tags)
+        _add_properties(connection, recorded.run_id, event.properties)
+    elif isinstance(event, events.RunTagged):
+        connection.executemany(
+            "DELETE FROM tags WHERE run_id = ? AND name = ?",
+            [(recorded.run_id, storable(name)) for name in event.removed],
+        )
+        _set_tags(connection, recorded.run_id, event.tags)
+    elif isinstance(event, events.PropertiesAdded):
+        _add_properties(connection, recorded.run_id, event.properties)
+
+
+def _set_tags(connection: sqlite3.Connection, run_id: str, tags: Mapping[str, str]) -> None:
+    connection.executemany(
+        "INSERT INTO tags VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+        [(run_id, storable(name), storable(value)) for name, value in tags.items()],
+    )
+
+
+def _add_properties(connection: sqlite3.Connection, run_id: str, properties: Mapping[str, str]) -> None:
+    connection.executemany(
+        "INSERT INTO properties VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        [(run_id, storable(name), storable(value)) for name, value in properties.items()],
+    )

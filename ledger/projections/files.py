@@ -1,0 +1,35 @@
+"""Files of every run: each content that a name ever had is a version, from 1."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from onrecord.ledger import events
+from onrecord.ledger.projections.text import storable
+from onrecord.ledger.recorded import Recorded
+
+NAME = "files"
+VERSION = 1
+TABLES: tuple[str, ...] = ("files",)
+SCHEMA = """
+CREATE TABLE files(
+    run_id TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,
+    digest TEXT NOT NULL,                 -- BLAKE3, 64 hex digits: the object that holds the content
+    size INTEGER NOT NULL,                -- bytes
+    recorded_at INTEGER NOT NULL,         -- microseconds since the epoch, UTC
+    PRIMARY KEY(run_id, name, version)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+def apply(connection: sqlite3.Connection, recorded: Recorded) -> None:
+    """Take one event into the files."""
+    event = recorded.event
+    if not isinstance(event, events.FileRecorded):
+        return
+    name = storable(event.name)
+    connection.execute(
+        "INSERT INTO files SELECT ?1, ?2, coalesce(max(version), 0) + 1, ?3, ?4, ?5"
+        " FROM files WHERE run_id = ?1 AND name = ?2",
+        (recorded.run_id, name, event.digest, event.size, recorded.at),
+    )

@@ -1,0 +1,8 @@
+"""Text as SQLite can hold it."""
+
+from __future__ import annotations
+
+
+def storable(text: str) -> str:
+    r"""`text` with what is not Unicode (the undecodable bytes of a file's name) written as \udcXX."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,4 @@
+"""What marks a file as a ledger, and the newest schema this onrecord knows."""
+
+APPLICATION_ID = 0x4F4E5245  # "ONRE"
+VERSION = 1
