@@ -15,26 +15,42 @@ import attrs
 from onrecord.ledger import chunk
 from onrecord.ledger.errors import BadEvent
 from onrecord.ledger.events import REGISTRY, AnyEvent, Erased, Event, RunMetrics, Unknown
+from onrecord.ledger.shapes import misfit
 
 _dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 def encode(event: Event | Unknown) -> tuple[str, bytes]:
-    """The stored type and payload of an event. Raises BadEvent for what JSON cannot spell exactly."""
+    """The stored type and payload of an event. Raises BadEvent for what cannot be stored exactly."""
     if isinstance(event, Unknown):
-        return event.type, event.payload
-    if isinstance(event, RunMetrics):
-        return event.type, chunk.pack(event)
-    fields = {name: getattr(event, name) for name in _field_names(type(event))}
-    fields["v"] = event.version
+        return _encode_unknown(event)
     try:
+        if isinstance(event, RunMetrics):
+            return event.type, chunk.pack(event)
+        fields = {name: getattr(event, name) for name in _field_names(type(event))}
+        wrong = misfit(type(event), fields)
+        if wrong is not None:
+            raise TypeError(f"its {wrong} cannot be {fields[wrong]!r}")
+        fields["v"] = event.version
         return event.type, _dumps(fields).encode()
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, OverflowError, RecursionError) as problem:
         raise BadEvent(
             f"a {event.type} event cannot be stored: {problem}",
-            why="payloads hold text, finite numbers, true, false, null, lists and objects with text keys",
+            why="payloads hold text, finite numbers, true, false, null, lists and objects with text keys,"
+            " each field of its declared type",
             event=event.type,
         ) from problem
+
+
+def _encode_unknown(event: Unknown) -> tuple[str, bytes]:
+    name = event.type.encode("utf-8", "replace")
+    if name.decode() != event.type or not 0 < len(name) < 2**16:
+        raise BadEvent(
+            "an event with this type cannot be stored",
+            why="a type is text of 1 to 65535 bytes in UTF-8",
+            event=event.type,
+        )
+    return event.type, event.payload
 
 
 def decode(event_type: str, payload: bytes | None) -> AnyEvent:
@@ -48,7 +64,7 @@ def decode(event_type: str, payload: bytes | None) -> AnyEvent:
         return chunk.unpack(payload) or Unknown(event_type, payload)
     try:
         fields = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Unknown(event_type, payload)
     if not isinstance(fields, dict) or fields.pop("v", None) != kind.version:
         return Unknown(event_type, payload)
@@ -81,6 +97,8 @@ def _field_names(kind: type[Event]) -> tuple[str, ...]:
 
 def _build(kind: type[Event], fields: dict[str, Any], payload: bytes) -> AnyEvent:
     try:
-        return kind(**fields)
-    except TypeError:
-        return Unknown(kind.type, payload)
+        if misfit(kind, fields) is None:
+            return kind(**fields)
+    except (TypeError, KeyError, RecursionError):
+        pass  # a field is missing, or one that this class does not have
+    return Unknown(kind.type, payload)

@@ -3,7 +3,8 @@
 Traps that shape this module (https://sqlite.org/howtocorrupt.html, https://sqlite.org/wal.html):
 the database file is never opened by hand, because closing any descriptor of it drops SQLite's own
 locks; checkpoints run only here, while a second connection holds the write lock, because SQLite
-before 3.51.3 can lose a file to an unguarded one; no connection crosses a fork.
+before 3.51.3 can lose a file to an unguarded one (the one that SQLite itself makes when the last
+connection closes holds an exclusive lock); no connection crosses a fork.
 """
 
 from __future__ import annotations
@@ -12,37 +13,41 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
-from onrecord.ledger.errors import (
-    LedgerBusy,
-    LedgerDamaged,
-    LedgerFull,
-    LedgerLost,
-    LedgerReadOnly,
-    NewerLedger,
-    NotALedger,
-)
+from onrecord.ledger import problems
+from onrecord.ledger.errors import LedgerReadOnly
 from onrecord.ledger.lock import WriterLock
 from onrecord.ledger.schema import APPLICATION_ID, VERSION
 
-# Only a foreign program can hold the write lock against the holder of ours.
-BUSY_SECONDS = 30.0
+_Identity = tuple[int, int] | None
 
 
 class Database:
     """Connections to one ledger file. Not for use by two threads at once, nor across a fork."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        # A relative path must not lead elsewhere after a chdir.
+        self.path = path = path.absolute()
         self.lock = WriterLock(path.with_name(path.name + "-lock"))
         self.read_only = False
+        # The schema's version where a later onrecord made the file.
+        self.newer: int | None = None
+        self._wal_path = Path(f"{path}-wal")
         self._connection: sqlite3.Connection | None = None
         self._wal = -1
+        self._identities: tuple[_Identity, _Identity] = (None, None)
+        self._frozen: object = None
+
+    def __del__(self) -> None:
+        # The descriptors are ours to close; sqlite3 would close its connection by itself.
+        self.close()
 
     @property
     def connection(self) -> sqlite3.Connection:
         """The open connection, made on first use; the file is created or migrated when it needs it."""
+        if self._frozen is not None and self._frozen != self._look():
+            # `immutable` promised SQLite that nobody writes; someone has since.
+            self.close()
         if self._connection is None:
             self._connection = self._open()
         return self._connection
@@ -50,39 +55,58 @@ class Database:
     def writable(self) -> sqlite3.Connection:
         """The connection, or the reason why this ledger cannot be written."""
         connection = self.connection
+        if self.newer is not None:
+            raise problems.newer(self.path, self.newer)
         if self.read_only:
-            self._refuse_to_write(connection)
+            raise problems.read_only(self.path, "the file or its folder is read-only for this user")
         return connection
 
+    def explained(self, problem: Exception) -> Exception:
+        """The ledger's own error for a problem with this file."""
+        if self.newer is not None and getattr(problem, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+            # A later schema need not have the tables and columns that are asked for here.
+            return problems.newer(self.path, self.newer)
+        return problems.explained(self.path, problem)
+
     def sync(self) -> None:
-        """Bring every committed transaction to the disk (fdatasync of the write-ahead log)."""
+        """Bring every committed transaction to the disk (fdatasync of the write-ahead log).
+
+        Raises LedgerLost where the path no longer leads to the open file: the next process would not
+        see these events.
+        """
         try:
-            if self._wal < 0:
-                self._open_wal()
+            if self._wal < 0 and not self._open_wal():
+                return
             _fdatasync(self._wal)
+            now = os.fstat(self._wal)
         except OSError as problem:
-            raise explained(self.path, problem) from problem
-        if os.fstat(self._wal).st_nlink == 0:
-            raise LedgerLost(
-                f"{self.path} was removed or replaced while it was open",
-                why="another program deleted the ledger or its -wal file; the last events are not on the disk",
-                next_step="put the workspace folder back, then: onrecord verify",
-                path=self.path,
-            )
+            raise problems.unconfirmed(self.path, str(problem)) from problem
+        if now.st_nlink == 0 or (now.st_dev, now.st_ino) != self._identities[1] or self._is_lost():
+            raise problems.lost(self.path)
 
     def checkpoint(self) -> None:
-        """Move the write-ahead log into the database file, guarded. The caller holds the writers' lock."""
-        guard, worker = self.connection, _connect(self.path)
+        """Move the write-ahead log into the database file, guarded. The caller holds the writers' lock.
+
+        One that fails (a full disk, a reader in the way) loses nothing and is made up for by the next:
+        the events are committed, and their append must not read as refused.
+        """
+        if self._is_lost():
+            return  # The guard would hold one file and the worker move another; the next sync reports it.
+        guard, worker = self.connection, None
         try:
+            worker = _connect(self.path, "rw")
             guard.execute("BEGIN IMMEDIATE")
             worker.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.OperationalError:
+            pass
         finally:
             if guard.in_transaction:
                 guard.execute("ROLLBACK")
-            worker.close()
+            if worker is not None:
+                worker.close()
 
     def close(self) -> None:
-        """Close everything; the next use opens it again."""
+        """Close everything; the next use opens it again, and looks again whether it can be written."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -90,31 +114,32 @@ class Database:
             os.close(self._wal)
             self._wal = -1
         self.lock.close()
+        self.read_only, self.newer, self._frozen = False, None, None
 
     def _open(self) -> sqlite3.Connection:
         try:
-            if not _may_write(self.path):
-                return self._open_read_only()
-            connection = _connect(self.path)
+            connection = _connect(self.path, "rwc") if _may_write(self.path) else self._connect_read_only()
             try:
-                return self._recognised(connection)
+                self._prepare(connection)
             except BaseException:
                 connection.close()
                 raise
         except (sqlite3.Error, OSError) as problem:
-            raise explained(self.path, problem) from problem
+            raise problems.explained(self.path, problem) from problem
+        self._identities = (_identity(self.path), _identity(self._wal_path))
+        return connection
 
-    def _recognised(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+    def _prepare(self, connection: sqlite3.Connection) -> None:
         version = recognise(self.path, connection)
         if version > VERSION:
-            self.read_only = True
+            self.read_only, self.newer = True, version
             connection.execute("PRAGMA query_only = 1")
-        elif version < VERSION:
+        elif self.read_only and version == 0:
+            raise problems.no_ledger(self.path, "it is empty, and its folder cannot be written")
+        elif version < VERSION and not self.read_only:
             self._migrate(connection)
-        if not self.read_only:
-            connection.execute("PRAGMA wal_autocheckpoint = 0")
-            connection.execute("PRAGMA synchronous = NORMAL")
-        return connection
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("PRAGMA synchronous = NORMAL")
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         from onrecord.ledger.migrations import migrate
@@ -128,8 +153,8 @@ class Database:
                     path=self.path,
                 )
             connection.execute("PRAGMA wal_autocheckpoint = 0")
-            connection.execute("BEGIN IMMEDIATE")
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 if recognise(self.path, connection) < VERSION:
                     migrate(connection)
                 connection.execute("COMMIT")
@@ -138,106 +163,76 @@ class Database:
                     connection.execute("ROLLBACK")
                 raise
 
-    def _open_read_only(self) -> sqlite3.Connection:
+    def _connect_read_only(self) -> sqlite3.Connection:
+        if not self.path.parent.is_dir():
+            raise problems.no_ledger(self.path, f"there is no folder {self.path.parent}")
+        if not self.path.exists():
+            raise problems.read_only(self.path, "there is no ledger yet, and the folder is read-only for this user")
         self.read_only = True
-        uri = self.path.absolute().as_uri()
+        if self._wal_path.exists():
+            return _connect(self.path, "ro")
         # A folder that cannot be written has no room for -shm; without a -wal nothing is hidden in it.
-        mode = "mode=ro" if Path(f"{self.path}-wal").exists() else "immutable=1"
-        connection = sqlite3.connect(f"{uri}?{mode}", uri=True, isolation_level=None, check_same_thread=False)
-        recognise(self.path, connection)
-        return connection
+        self._frozen = self._look()
+        return _connect(self.path, "ro", "&immutable=1")
 
-    def _refuse_to_write(self, connection: sqlite3.Connection) -> NoReturn:
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found > VERSION:
-            raise NewerLedger(
-                f"{self.path} was written by a later onrecord",
-                why=f"its schema is version {found}; this onrecord writes up to version {VERSION}",
-                next_step="pip install --upgrade onrecord   (reading works as it is)",
-                path=self.path,
-                found=found,
-                known=VERSION,
-            )
-        raise LedgerReadOnly(
-            f"{self.path} cannot be written",
-            why="the file or its folder is read-only for this user",
-            next_step=f"chmod -R u+w {self.path.parent}   (reading works as it is)",
-            path=self.path,
-        )
+    def _look(self) -> object:
+        state = self.path.stat()
+        return state.st_ino, state.st_size, state.st_mtime_ns, self._wal_path.exists()
 
-    def _open_wal(self) -> None:
-        self._wal = os.open(f"{self.path}-wal", os.O_RDWR | os.O_CLOEXEC)
+    def _open_wal(self) -> bool:
+        # Closing this descriptor is harmless: SQLite locks the database and -shm, never -wal.
+        try:
+            self._wal = os.open(self._wal_path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if self._connection is None and not self._is_lost():
+                return False  # A fork closed the last connection, and SQLite brought everything to the disk.
+            raise problems.lost(self.path) from None
         folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+        return True
+
+    def _is_lost(self) -> bool:
+        # stat() does not open the file, so it drops no lock.
+        return _identity(self.path) != self._identities[0]
 
 
 def recognise(path: Path, connection: sqlite3.Connection) -> int:
     """The schema version of a ledger, 0 of an empty file. Raises NotALedger for another program's file."""
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application != APPLICATION_ID and (
-        application or connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    ):
-        raise NotALedger(
-            f"{path} is not an onrecord ledger",
-            why="it is an SQLite file of another program",
-            next_step="onrecord init in a folder without a .onrecord",
-            path=path,
-        )
-    return version
+    # One statement sees one moment, also while another process makes the file.
+    application, version, tables = connection.execute(
+        "SELECT (SELECT * FROM pragma_application_id), (SELECT * FROM pragma_user_version),"
+        " (SELECT count(*) FROM sqlite_master)"
+    ).fetchone()
+    if application != APPLICATION_ID and (application or version or tables):
+        raise problems.no_ledger(path, "it is an SQLite file of another program")
+    return int(version)
 
 
-def explained(path: Path, problem: Exception) -> Exception:
-    """The ledger's own error for what SQLite or the operating system said; others come back as they are."""
-    text = str(problem)
-    number = getattr(problem, "errno", None)
-    if "disk is full" in text or number in (28, 122):
-        return LedgerFull(
-            f"no room to write {path}",
-            why="the disk is full; nothing of this call was recorded, everything before it is safe",
-            next_step="free some space, then repeat the command",
-            path=path,
-        )
-    if "locked" in text or "busy" in text:
-        return LedgerBusy(
-            f"{path} is held by another program",
-            why=f"a program other than onrecord kept its write lock for {BUSY_SECONDS:g} seconds",
-            next_step=f"close it (fuser {path} names it), then repeat the command",
-            path=path,
-            waited=BUSY_SECONDS,
-        )
-    if "readonly" in text or number in (13, 30):
-        return LedgerReadOnly(
-            f"{path} cannot be written",
-            why=text,
-            next_step=f"chmod -R u+w {path.parent}",
-            path=path,
-        )
-    if "not a database" in text:
-        return NotALedger(f"{path} is not an onrecord ledger", why="it is not an SQLite file", path=path)
-    if isinstance(problem, sqlite3.OperationalError | sqlite3.DatabaseError | OSError) and not isinstance(
-        problem, sqlite3.IntegrityError
-    ):
-        return LedgerDamaged(
-            f"{path} cannot be read or written: {text}",
-            why="the file is damaged, or the disk reports an error",
-            next_step="onrecord verify",
-            path=path,
-        )
-    return problem
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+def _connect(path: Path, mode: str, more: str = "") -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?mode={mode}{more}",
+        uri=True,
+        timeout=problems.BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
     connection.execute("PRAGMA trusted_schema = OFF")
     return connection
 
 
 def _may_write(path: Path) -> bool:
     return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
+def _identity(path: Path) -> _Identity:
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino
 
 
 # macOS keeps fsync'd data in the drive's cache; only F_FULLFSYNC brings it to the disk.

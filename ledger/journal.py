@@ -13,15 +13,16 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from onrecord.ledger import merkle
+from onrecord.ledger import merkle, shadow
 from onrecord.ledger.codec import decode, encode
-from onrecord.ledger.db import Database, explained
-from onrecord.ledger.errors import IllegalTransition, StaleVersion, UnknownRun
+from onrecord.ledger.db import Database
+from onrecord.ledger.errors import IllegalTransition, LedgerDamaged, StaleVersion, UnknownRun
 from onrecord.ledger.events import Event, RunSealed, Unknown
 from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.ids import encode as id_text
@@ -64,7 +65,15 @@ class Journal:
         self._clock = clock
         self._entropy = entropy
         self._mutex = threading.RLock()
-        _open_journals.add(self)
+        # Waits for a fork in progress: a journal that it does not know of could open across it.
+        with _fork_gate:
+            _journals.add(self)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def append(
         self,
@@ -81,19 +90,24 @@ class Journal:
         Raises IllegalTransition, UnknownRun, LedgerFull, LedgerReadOnly, NewerLedger.
         """
         encoded = [(encode(event), event) for event in events]
+        with self._using() as database:
+            connection = database.writable()
+            with database.lock:
+                before, done = self._append_locked(connection, run_id, encoded, expected, seal)
+                # Whichever process crosses the boundary checkpoints, so one does and no counter is kept.
+                if done.seq // CHECKPOINT_EVERY != before // CHECKPOINT_EVERY:
+                    database.checkpoint()
+            if seal or any(event.durable for event in events):
+                database.sync()
+        return done
+
+    @contextmanager
+    def _using(self) -> Iterator[Database]:
         with self._mutex:
             try:
-                connection = self.database.writable()
-                with self.database.lock:
-                    done = self._append_locked(connection, run_id, encoded, expected, seal)
-                    # Whichever process crosses the boundary checkpoints, so one does and no counter is kept.
-                    if done.seq // CHECKPOINT_EVERY != (done.seq - len(encoded)) // CHECKPOINT_EVERY:
-                        self.database.checkpoint()
-                if seal or any(event.durable for event in events):
-                    self.database.sync()
-            except sqlite3.Error as problem:
-                raise explained(self.database.path, problem) from problem
-        return done
+                yield self.database
+            except (sqlite3.Error, OSError) as problem:
+                raise self.database.explained(problem) from problem
 
     def _append_locked(
         self,
@@ -102,21 +116,27 @@ class Journal:
         encoded: Sequence[tuple[tuple[str, bytes], Event | Unknown]],
         expected: int | None,
         seal: bool,
-    ) -> Appended:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+    ) -> tuple[int, Appended]:
+        with _transaction(connection):
             writer = _Append(connection, run_id, self._clock(), self._entropy)
+            before = writer.seq
             writer.check_version(expected)
-            for (event_type, payload), event in encoded:
-                writer.add(event_type, payload, event)
-            if seal:
-                writer.seal()
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        return Appended(writer.seq, writer.head, writer.status or "")
+            try:
+                for (event_type, payload), event in encoded:
+                    writer.add(event_type, payload, event)
+                if seal:
+                    writer.seal()
+            except sqlite3.IntegrityError as problem:
+                raise self._disagreement(writer.run_id, problem) from problem
+        return before, Appended(writer.seq, writer.head, writer.status or "")
+
+    def _disagreement(self, run_id: str, problem: sqlite3.IntegrityError) -> LedgerDamaged:
+        return LedgerDamaged(
+            f"{self.database.path} does not agree with itself about run {run_id}",
+            why=f"its table of runs does not fit its events ({problem})",
+            next_step="onrecord verify",
+            path=self.database.path,
+        )
 
     def read(self, run_id: str | None = None, *, after: int = 0, limit: int = -1) -> Iterator[Recorded]:
         """Events in order: of one run after its version `after`, or of all after the ledger's seq `after`.
@@ -146,26 +166,31 @@ class Journal:
 
     def fetch(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """All rows of one query, in a read transaction of its own."""
-        with self._mutex:
-            try:
-                return self.database.connection.execute(sql, parameters).fetchall()
-            except sqlite3.Error as problem:
-                raise explained(self.database.path, problem) from problem
+        with self._using() as database:
+            return database.connection.execute(sql, parameters).fetchall()
 
     def size(self) -> int:
         """How many events the ledger has."""
         return int(self.fetch("SELECT coalesce(max(seq), 0) FROM events")[0][0])
 
     def catch_up(self) -> None:
-        """Bring the lazy projections up to the last event; does nothing where the ledger cannot be written."""
-        with self._mutex:
-            connection = self.database.connection
-            if self.database.read_only or not self._behind(connection):
+        """Bring the lazy projections up to the last event; in memory where the ledger cannot be written.
+
+        Does nothing in the ledger of a later onrecord, whose tables are not known here.
+        """
+        with self._using() as database:
+            connection = database.connection
+            if database.newer is not None or not self._behind(connection):
                 return
-            try:
-                self._catch_up(connection)
-            except sqlite3.Error as problem:
-                raise explained(self.database.path, problem) from problem
+            if database.read_only:
+                shadow.hide_stored(connection)
+                while self._project(connection, "BEGIN"):
+                    pass
+                return
+            more = True
+            while more:
+                with database.lock:
+                    more = self._project(connection, "BEGIN IMMEDIATE")
 
     def _behind(self, connection: sqlite3.Connection) -> bool:
         row = connection.execute(
@@ -174,34 +199,17 @@ class Journal:
         ).fetchone()
         return bool(row[0] > row[1])
 
-    def _catch_up(self, connection: sqlite3.Connection) -> None:
-        while True:
-            with self.database.lock:
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    more = _project_batch(connection)
-                    connection.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
-            if not more:
-                return
+    def _project(self, connection: sqlite3.Connection, begin: str) -> bool:
+        with _transaction(connection, begin):
+            return _project_batch(connection)
 
     def rebuild(self) -> int:
         """Drop every projection and make it again from the events; returns how many events there were."""
-        with self._mutex:
-            connection = self.database.writable()
-            with self.database.lock:
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    _drop_and_replay(connection)
-                    connection.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
-            self.catch_up()
+        with self._using() as database:
+            connection = database.writable()
+            with database.lock, _transaction(connection):
+                _drop_and_replay(connection)
+        self.catch_up()
         return self.size()
 
     def close(self) -> None:
@@ -215,8 +223,9 @@ class _Append:
 
     def __init__(self, connection: sqlite3.Connection, run_id: str, at: int, entropy: Callable[[int], bytes]) -> None:
         self.connection = connection
-        self.run_id = run_id
         self.stream = id_bytes(run_id)
+        # However the caller spelled it: the tables hold one spelling.
+        self.run_id = run_id = id_text(self.stream)
         self.at = at
         self.entropy = entropy
         self.seq: int = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
@@ -276,6 +285,19 @@ class _Append:
         )
 
 
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    # BEGIN is inside: Ctrl-C right after it must not leave the transaction open.
+    try:
+        connection.execute(begin)
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
 def _project_batch(connection: sqlite3.Connection) -> bool:
     positions = dict(connection.execute("SELECT name, seq FROM projections").fetchall())
     start = min(positions[projection.NAME] for projection in LAZY)
@@ -303,26 +325,34 @@ def _drop_and_replay(connection: sqlite3.Connection) -> None:
         HOT.apply(connection, Recorded(seq, id_text(stream), rseq, kind, at, decode(kind, payload)))
 
 
-_open_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
-
-
+_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
+# Held from before a fork until after it, so that two threads forking at once, or a journal made
+# meanwhile, do not get in between.
+_fork_gate = threading.RLock()
 _held_for_fork: list[Journal] = []
 
 
 def _before_fork() -> None:
-    # A child that closes its copy of a connection would drop the parent's locks: nothing may be open.
-    for journal in list(_open_journals):
+    # A child that opens the file while it has a copy of the parent's connection believes that it holds the
+    # parent's locks: nothing may be open. Waiting for each mutex lets other threads' appends end first. An
+    # append of this very thread (a signal handler that forks) cannot end: it finds its connection closed,
+    # here and in the child, and fails with nothing written.
+    _fork_gate.acquire()
+    for journal in sorted(_journals, key=id):
         journal._mutex.acquire()
-        journal.database.close()
         _held_for_fork.append(journal)
+        journal.database.close()
 
 
 def _after_fork_in_parent() -> None:
     while _held_for_fork:
         _held_for_fork.pop()._mutex.release()
+    _fork_gate.release()
 
 
 def _after_fork_in_child() -> None:
+    global _fork_gate
+    _fork_gate = threading.RLock()
     while _held_for_fork:
         _held_for_fork.pop()._mutex = threading.RLock()
 

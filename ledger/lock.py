@@ -21,14 +21,25 @@ class WriterLock:
 
     def __enter__(self) -> WriterLock:
         if self._fd < 0:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+            # Reading is enough for flock: another user's lock file, 0644, can be waited for too.
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        except BaseException:
+            # Ctrl-C may arrive when the lock is already ours, and then no `with` would let it go.
+            self._release()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        fcntl.flock(self._fd, fcntl.LOCK_UN)
+        self._release()
+
+    def _release(self) -> None:
+        # Closed by a fork in the middle: then it is released already.
+        if self._fd >= 0:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Let go of the file. The lock opens it again when it is next used."""

@@ -125,6 +125,10 @@ class Query:
         )
         return [_row(row) for row in rows]
 
+    def experiments(self) -> list[str]:
+        """Names of the experiments that have runs, sorted."""
+        return [str(row[0]) for row in self._journal.fetch("SELECT DISTINCT experiment FROM runs ORDER BY 1")]
+
     def unfinished(self) -> list[RunRow]:
         """Runs that have not ended, newest first."""
         rows = self._journal.fetch(
@@ -153,21 +157,22 @@ class Query:
         """Every metric's points in the order in which they were logged, in one or more pieces by metric."""
         self._journal.catch_up()
         rows = self._journal.fetch(
-            "SELECT name, place, payload FROM metrics JOIN events USING(seq) WHERE run_id = ? ORDER BY name, first",
-            (run_id,),
+            "SELECT name, place, seq FROM metrics WHERE run_id = ? ORDER BY name, first", (run_id,)
         )
+        chunks = self._chunks(run_id)
         found: dict[str, list[Series]] = {}
-        chunks: dict[bytes, RunMetrics] = {}
-        for name, place, payload in rows:
-            if payload is None:
-                continue
-            if payload not in chunks:
-                chunk = decode("run.metrics", payload)
-                if not isinstance(chunk, RunMetrics):
-                    continue
-                chunks[payload] = chunk
-            found.setdefault(name, []).append(chunks[payload].series[place])
+        for name, place, seq in rows:
+            if seq in chunks:
+                found.setdefault(name, []).append(chunks[seq].series[place])
         return found
+
+    def _chunks(self, run_id: str) -> dict[int, RunMetrics]:
+        # Each payload once: a join would copy a chunk of 100 metrics 100 times.
+        payloads = self._journal.fetch(
+            "SELECT seq, payload FROM events WHERE seq IN (SELECT seq FROM metrics WHERE run_id = ?)", (run_id,)
+        )
+        decoded = ((seq, decode("run.metrics", payload)) for seq, payload in payloads)
+        return {seq: chunk for seq, chunk in decoded if isinstance(chunk, RunMetrics)}
 
     def spool_position(self, run_id: str) -> int:
         """How many bytes of the run's spool are in the ledger."""

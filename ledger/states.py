@@ -42,6 +42,8 @@ TABLE: dict[tuple[str | None, str], str] = {
     (RUNNING, "run.completed"): COMPLETED,
     (RUNNING, "run.failed"): FAILED,
     (RUNNING, "run.canceled"): CANCELED,
+    # A start that was under way when the request came is still a fact.
+    (CANCEL_REQUESTED, "run.running"): CANCEL_REQUESTED,
     # A script may end by itself between the request and its obedience: then how it ended is the truth.
     (CANCEL_REQUESTED, "run.finalizing"): FINALIZING,
     (CANCEL_REQUESTED, "run.completed"): COMPLETED,

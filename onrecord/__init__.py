@@ -1,1 +1,56 @@
-"""Every run, on record."""
+"""Every run, on record: submit training runs, supervise them, and keep a verifiable history of them.
+
+>>> from onrecord import Workspace, Experiment, ScriptRunConfig, Environment, Run
+
+Names are loaded when they are first used, so that `import onrecord` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from onrecord.environment import Environment as Environment
+    from onrecord.errors import OnRecordError as OnRecordError
+    from onrecord.experiment import Experiment as Experiment
+    from onrecord.run import Run as Run
+    from onrecord.run import RunFailedError as RunFailedError
+    from onrecord.script_run_config import ScriptRunConfig as ScriptRunConfig
+    from onrecord.workspace import Workspace as Workspace
+
+_HOMES = {
+    "Environment": "onrecord.environment",
+    "Experiment": "onrecord.experiment",
+    "OnRecordError": "onrecord.errors",
+    "Run": "onrecord.run",
+    "RunFailedError": "onrecord.run",
+    "ScriptRunConfig": "onrecord.script_run_config",
+    "Workspace": "onrecord.workspace",
+}
+__all__ = [
+    "Workspace",
+    "Experiment",
+    "ScriptRunConfig",
+    "Environment",
+    "Run",
+    "RunFailedError",
+    "OnRecordError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'onrecord' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -31,5 +31,5 @@ def apply(connection: sqlite3.Connection, recorded: Recorded) -> None:
     connection.execute(
         "INSERT INTO files SELECT ?1, ?2, coalesce(max(version), 0) + 1, ?3, ?4, ?5"
         " FROM files WHERE run_id = ?1 AND name = ?2",
-        (recorded.run_id, name, event.digest, event.size, recorded.at),
+        (recorded.run_id, name, storable(event.digest), event.size, recorded.at),
     )

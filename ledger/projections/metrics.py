@@ -31,6 +31,8 @@ def apply(connection: sqlite3.Connection, recorded: Recorded) -> None:
     if not isinstance(event, events.RunMetrics):
         return
     for place, series in enumerate(event.series):
+        if not series.values:
+            continue
         last = series.values[-1]
         number = float(last) if isinstance(last, (int, float)) and abs(last) < 1e308 else None
         name = storable(series.name)

@@ -6,7 +6,7 @@ import json
 import sqlite3
 
 from onrecord.ledger import events
-from onrecord.ledger.projections.text import storable
+from onrecord.ledger.projections.text import storable, storable_or_none
 from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.states import MOVING_EVENTS, TERMINAL, state_after
 
@@ -80,11 +80,11 @@ def _insert(connection: sqlite3.Connection, recorded: Recorded) -> None:
             experiment,
             number,
             storable(event.name),
-            event.run_type,
-            event.parent,
+            storable(event.run_type),
+            storable_or_none(event.parent),
             state_after(None, "run.submitted"),
             recorded.at,
-            event.snapshot_id,
+            storable_or_none(event.snapshot_id),
         ),
     )
 
@@ -108,8 +108,9 @@ def _note(connection: sqlite3.Connection, recorded: Recorded) -> None:
 
 
 def _set(connection: sqlite3.Connection, recorded: Recorded, **columns: object) -> None:
-    # Column names come from the calls above, never from data.
-    names = ", ".join(f"{name} = ?" for name in columns)
+    # Column names come from the calls above, never from data. What a later event does not say (the exit code,
+    # when only `run.finalizing` knew it) stays as it was.
+    names = ", ".join(f"{name} = coalesce(?, {name})" for name in columns)
     connection.execute(
         f"UPDATE runs SET {names} WHERE run_id = ?",  # noqa: S608
         (*columns.values(), recorded.run_id),

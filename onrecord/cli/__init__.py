@@ -1,1 +1,1 @@
-"""The command."""
+"""The command `onrecord`: data on stdout, narration on stderr, documented exit codes."""

@@ -1,0 +1,57 @@
+"""What the fields of an event may hold, checked against the types that its class declares.
+
+An event that is stored stays for ever, so a wrong type has to be refused before it is written: one tag
+with a number for a value would stop the read models at that event, in every later session. The same
+check keeps a payload of a stranger from being taken for an event that it only resembles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+import attrs
+
+Check = Callable[[Any], bool]
+_checks: dict[type[Any], dict[str, Check]] = {}
+
+
+def misfit(kind: type[Any], fields: Mapping[str, Any]) -> str | None:
+    """The name of the first field of class `kind` whose value is not of its declared type, or None."""
+    checks = _checks.get(kind)
+    if checks is None:
+        hints = get_type_hints(kind)
+        checks = _checks[kind] = {field.name: _check_of(hints[field.name]) for field in attrs.fields(kind)}
+    return next((name for name, value in fields.items() if not checks[name](value)), None)
+
+
+def is_int64(value: Any) -> bool:
+    """Whether `value` is a whole number (True is not one) that SQLite can hold."""
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+
+
+def _check_of(hint: Any) -> Check:
+    if isinstance(hint, UnionType):
+        choices = [_check_of(choice) for choice in get_args(hint)]
+        return lambda value: any(choice(value) for choice in choices)
+    if get_origin(hint) is dict:
+        held = _check_of(get_args(hint)[1])
+        return lambda value: (
+            isinstance(value, dict) and all(isinstance(key, str) and held(item) for key, item in value.items())
+        )
+    if get_origin(hint) is list:
+        element = _check_of(get_args(hint)[0])
+        return lambda value: isinstance(value, list | tuple) and all(map(element, value))
+    if hint is Any:
+        return _has_text_keys
+    return is_int64 if hint is int else lambda value: isinstance(value, hint)
+
+
+def _has_text_keys(value: Any) -> bool:
+    # json writes the key 1 as "1": what is read back would not be what was recorded.
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _has_text_keys(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_has_text_keys, value))
+    return True

@@ -1,0 +1,70 @@
+"""What several commands share: opening the workspace, naming a run, printing JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from onrecord.errors import OnRecordError
+from onrecord.run import Run
+from onrecord.workspace import Workspace
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def open_workspace() -> Workspace:
+    """The workspace of the current folder, with runs that lost their conductor taken care of."""
+    workspace = Workspace.from_config()
+    workspace.recover()
+    return workspace
+
+
+def open_run(text: str) -> Run:
+    """The run that `text` names, in the workspace of the current folder."""
+    return open_workspace().get_run(text)
+
+
+def print_json(document: Any, *, line: bool = False) -> None:
+    """One JSON document on stdout; on one line for JSON Lines."""
+    text = json.dumps(document, indent=None if line else 2, ensure_ascii=True)
+    sys.stdout.write(text + "\n")
+    if line:
+        sys.stdout.flush()
+
+
+def json_option(function: Function) -> Function:
+    """The option --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def run_argument(function: Function) -> Function:
+    """The argument RUN, with its completion."""
+    return click.argument("run", metavar="RUN", shell_complete=complete_run)(function)
+
+
+def complete_run(ctx: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
+    """Ids of runs that start with what was typed, newest first."""
+    try:
+        rows = Workspace.from_config().query.runs(limit=200)
+    except OnRecordError:
+        return []
+    found = [
+        CompletionItem(row.run_id, help=f"{row.experiment} {row.status}")
+        for row in rows
+        if row.run_id.startswith(start.lower())
+    ]
+    return [CompletionItem("@last", help="the newest run")] * "@last".startswith(start) + found
+
+
+def complete_file(ctx: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
+    """Names of the run's files that start with what was typed."""
+    try:
+        names = Workspace.from_config().get_run(ctx.params["run"]).get_file_names()
+    except (OnRecordError, KeyError):
+        return []
+    return [CompletionItem(name) for name in names if name.startswith(start)]

@@ -1,0 +1,9 @@
+"""What the command's exit code says."""
+
+OK = 0
+PROBLEM = 1  # what was asked for failed, or `verify` found something wrong
+USAGE = 2  # the command line cannot be understood
+TIME_LIMIT = 124  # `run`: the run was ended by its time limit, as timeout(1) says it
+BEFORE_THE_SCRIPT = 125  # `run`: the script was not started, so no code of its own can be meant
+SIGNALED = 128  # `run`: plus the number of the signal that killed the script
+CANCELED = 130  # `run`: the run was canceled; also Ctrl-C anywhere

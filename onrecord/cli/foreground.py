@@ -1,0 +1,87 @@
+"""A run in the foreground: its output passed on, Ctrl-C understood, its exit code ours."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import BinaryIO
+
+from onrecord.cli import exit_codes
+from onrecord.cli.text import Style, duration, narrate, printable
+from onrecord.ledger.query import RunRow
+from onrecord.run import Run
+from onrecord.script_output import Follower
+
+
+def stream(run: Run, *, script_output_to_stderr: bool) -> int:
+    """Pass on what the script prints until the run has ended; returns the exit code to end with."""
+    stdout = _writer(sys.stderr.buffer if script_output_to_stderr else sys.stdout.buffer)
+    follower = Follower(run, stdout, _writer(sys.stderr.buffer))
+    try:
+        follower.follow()
+    except KeyboardInterrupt:
+        if not _wants_cancel():
+            narrate(f"the run goes on; onrecord logs -f {run.id} follows it, onrecord cancel {run.id} ends it")
+            return exit_codes.CANCELED
+        _cancel(run, follower)
+    except BrokenPipeError:
+        narrate(f"nobody reads the output any more; the run goes on: onrecord logs -f {run.id}")
+        raise
+    row = run.workspace.query.run(run.id)
+    _narrate_end(row)
+    return _exit_code(row)
+
+
+def _writer(stream: BinaryIO) -> Callable[[bytes], None]:
+    def write(piece: bytes) -> None:
+        stream.write(piece)
+        stream.flush()
+
+    return write
+
+
+def _wants_cancel() -> bool:
+    """Whether Ctrl-C means the run; asked on a terminal only, where a second Ctrl-C answers yes."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return True
+    try:
+        sys.stderr.write("\nonrecord: cancel the run, or leave it running? [C/l] ")
+        sys.stderr.flush()
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return True
+    return not answer.strip().lower().startswith("l")
+
+
+def _cancel(run: Run, follower: Follower) -> None:
+    narrate("canceling (its processes have 10 seconds to end by themselves)")
+    run.cancel()
+    try:
+        follower.follow()
+    except KeyboardInterrupt:
+        narrate(f"the run is being canceled; onrecord show {run.id} tells when it has ended")
+        raise
+
+
+def _narrate_end(row: RunRow) -> None:
+    style = Style(sys.stderr)
+    seconds = None if row.started_at is None or row.ended_at is None else (row.ended_at - row.started_at) / 1e6
+    took = f" in {duration(seconds)}" if seconds is not None else ""
+    message = (row.error or {}).get("message", "") if row.status != "Completed" else ""
+    reason = f": {printable(message)}" if message else ""
+    narrate(f"{style.status(row.status)}{took}{reason}; onrecord show {row.run_id[:10]}")
+
+
+def _exit_code(row: RunRow) -> int:
+    if row.status == "Completed":
+        return exit_codes.OK
+    if row.status == "Canceled":
+        limit = (row.error or {}).get("code") == "time_limit"
+        return exit_codes.TIME_LIMIT if limit else exit_codes.CANCELED
+    if row.signal is not None:
+        return exit_codes.SIGNALED + row.signal
+    if row.exit_code:
+        return row.exit_code
+    started = row.started_at is not None
+    return exit_codes.PROBLEM if started else exit_codes.BEFORE_THE_SCRIPT

@@ -1,0 +1,28 @@
+"""`onrecord get`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from onrecord.cli.common import complete_file, json_option, open_run, print_json, run_argument
+from onrecord.cli.text import narrate
+
+
+@click.command()
+@run_argument
+@click.argument("name", shell_complete=complete_file)
+@click.argument("destination", required=False, type=click.Path(allow_dash=True))
+@json_option
+def command(run: str, name: str, destination: str | None, as_json: bool) -> None:
+    """Copy the file NAME of a run to DESTINATION: a file, a folder, or - for stdout."""
+    found = open_run(run)
+    if destination == "-":
+        sys.stdout.buffer.write(found.read_file(name))
+        return
+    path = found.download_file(name, destination)
+    if as_json:
+        print_json({"run_id": found.id, "name": name, "path": str(path.absolute())})
+    else:
+        narrate(f"wrote {path}")

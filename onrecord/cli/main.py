@@ -1,0 +1,110 @@
+"""The command's entry: sub-commands loaded when they are used, errors told once and clearly."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from onrecord import __version__
+from onrecord.cli import exit_codes
+from onrecord.errors import OnRecordError
+
+# Name -> (module, what it does): the help text needs no module to be imported.
+COMMANDS = {
+    "init": ("onrecord.cli.init", "Make a workspace in a folder."),
+    "run": ("onrecord.cli.run", "Run a script and keep everything about it."),
+    "ls": ("onrecord.cli.ls", "List runs, newest first."),
+    "show": ("onrecord.cli.show", "Show one run."),
+    "events": ("onrecord.cli.events", "Print the events of a run."),
+    "logs": ("onrecord.cli.logs", "Print what a script printed."),
+    "files": ("onrecord.cli.files", "List the files of a run."),
+    "get": ("onrecord.cli.get", "Copy a file out of a run."),
+    "metrics": ("onrecord.cli.metrics", "Print what a run logged."),
+    "cancel": ("onrecord.cli.cancel", "End a run and all its processes."),
+    "snapshot": ("onrecord.cli.snapshot", "Snapshot a folder without running anything."),
+    "restore": ("onrecord.cli.restore", "Write a snapshot, or a run's source, into a folder."),
+    "verify": ("onrecord.cli.verify", "Check that the history is what was written."),
+    "rebuild": ("onrecord.cli.rebuild", "Make the read models again from the events."),
+    "completion": ("onrecord.cli.completion", "Print the shell completion for bash, zsh or fish."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now."""
+        known = COMMANDS.get(cmd_name)
+        if known is None:
+            return None
+        command: click.Command = import_module(known[0]).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest command named where there is none."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as problem:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS) if args else []
+            if not near:
+                raise
+            raise click.UsageError(f"No such command '{args[0]}'. Did you mean '{near[0]}'?", ctx) from problem
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", message="onrecord %(version)s")
+def group() -> None:
+    """Every run, on record: run training scripts and keep a verifiable history of them, offline.
+
+    A run is named by its id, a unique start of it, or @last. Every command that prints data takes --json.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit code."""
+    failure = exit_codes.BEFORE_THE_SCRIPT if arguments[:1] == ["run"] else exit_codes.PROBLEM
+    try:
+        code = group.main(args=list(arguments), prog_name="onrecord", standalone_mode=False)
+    except click.UsageError as problem:
+        problem.show()
+        return exit_codes.USAGE
+    except click.ClickException as problem:
+        problem.show()
+        return problem.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return exit_codes.CANCELED
+    except OnRecordError as problem:
+        _tell(str(problem))
+        return failure
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing more can be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exit_codes.OK
+    except OSError as problem:
+        _tell(f"{problem.filename or 'the operating system'}: {problem.strerror or problem}")
+        return failure
+    return code if isinstance(code, int) else exit_codes.OK
+
+
+def _tell(text: str) -> None:
+    from onrecord.cli.text import Style
+
+    style = Style(sys.stderr)
+    print(f"{style.red('onrecord:')} {text}".encode("utf-8", "backslashreplace").decode(), file=sys.stderr)

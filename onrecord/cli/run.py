@@ -1,0 +1,149 @@
+"""`onrecord run`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from onrecord.cli import exit_codes
+from onrecord.cli.common import json_option, print_json
+from onrecord.cli.duration import Duration
+from onrecord.cli.foreground import stream
+from onrecord.cli.text import narrate, printable, size
+from onrecord.documents import run_document
+from onrecord.environment import Environment
+from onrecord.experiment import Experiment
+from onrecord.run import Run
+from onrecord.script_run_config import MAX_DURATION_SECONDS_DEFAULT, BadConfig, ScriptRunConfig
+from onrecord.workspace import Workspace, WorkspaceNotFound
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("-e", "--experiment", help="The experiment to run under (default: the source folder's name).")
+@click.option("-n", "--name", default="", help="A name for this run.")
+@click.option("-t", "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Tag the run; repeatable.")
+@click.option("--env", metavar="PYTHON", help="An interpreter, or a virtual environment's folder (default: this one).")
+@click.option("--source", type=click.Path(path_type=Path), help="The folder to snapshot (default: the current one).")
+@click.option("--target", help="The compute target (default: local).")
+@click.option("--timeout", type=Duration(), metavar="TIME", help="End the run after this long: 90s, 15m, 2h.")
+@click.option("-d", "--detach", is_flag=True, help="Return at once and print the run's id.")
+@json_option
+@click.argument("script")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
+def command(
+    experiment: str | None,
+    name: str,
+    tags: tuple[str, ...],
+    env: str | None,
+    source: Path | None,
+    target: str | None,
+    timeout: float | None,
+    detach: bool,
+    as_json: bool,
+    script: str,
+    arguments: tuple[str, ...],
+) -> int:
+    """Run SCRIPT with ARGS from a snapshot of the source folder, and keep everything about it.
+
+    The script's output is passed on untouched and its exit code becomes this command's. The run goes on
+    if this command is killed or its terminal closed.
+    """
+    folder, inside = _source_and_script(source, script)
+    config = ScriptRunConfig(
+        folder,
+        inside,
+        list(arguments),
+        compute_target=target,
+        environment=_environment(env),
+        max_run_duration_seconds=timeout or MAX_DURATION_SECONDS_DEFAULT,
+    )
+    config.checked()
+    chosen = experiment or _experiment_name(folder)
+    workspace = _workspace(folder)
+    workspace.recover(0)
+    run = Experiment(workspace, chosen).submit(config, _tags(tags), display_name=name)
+    _narrate_submit(run, chosen)
+    if detach:
+        if as_json:
+            print_json(_document(run))
+        else:
+            print(run.id)
+        return exit_codes.OK
+    code = stream(run, script_output_to_stderr=as_json)
+    if as_json:
+        print_json(_document(run))
+    return code
+
+
+def _source_and_script(source: Path | None, script: str) -> tuple[Path, str]:
+    """The folder to snapshot and the script in it: what `python SCRIPT` would see, as far as one folder can."""
+    if source is not None:
+        inside = Path(script)
+        # Both `--source project train.py` and `--source project project/train.py` mean the same file.
+        if not (source / inside).exists() and inside.resolve().is_relative_to(source.resolve()):
+            return source, str(inside.resolve().relative_to(source.resolve()))
+        return source, script
+    here, path = Path.cwd(), Path(script).absolute()
+    if not path.is_relative_to(here):
+        return path.parent, path.name
+    if here in (Path.home(), Path(here.anchor)) and path.parent != here:
+        narrate(f"the source folder is {path.parent}, not all of {here} (--source chooses another)")
+        return path.parent, path.name
+    return here, script
+
+
+def _environment(given: str | None) -> Environment | None:
+    if given is None:
+        return None
+    environment = Environment(Path(given).name or "interpreter")
+    environment.python.user_managed_dependencies = True
+    path = Path(given)
+    if path.is_dir():
+        if not (path / "bin" / "python").exists():
+            raise BadConfig(
+                f"{given} is a folder, but not a virtual environment",
+                why=f"there is no {path / 'bin' / 'python'}",
+                next_step="--env takes an interpreter, or the folder that `python -m venv` made",
+                field="environment",
+            )
+        path = path / "bin" / "python"
+    # A name without a slash is looked up on the PATH when the run starts; a path must not depend on the folder.
+    environment.python.interpreter_path = str(path.absolute()) if "/" in str(path) else str(path)
+    return environment
+
+
+def _workspace(folder: Path) -> Workspace:
+    try:
+        return Workspace.from_config()
+    except WorkspaceNotFound as problem:
+        if "config.toml" in problem.why or "is a file" in problem.why:
+            raise
+        workspace = Workspace.create(folder)
+        narrate(f"made a workspace in {workspace.layout.root}")
+        return workspace
+
+
+def _experiment_name(folder: Path) -> str:
+    return re.sub(r"[^\w\-]+", "_", folder.resolve().name, flags=re.ASCII).strip("_-")[:255] or "default"
+
+
+def _tags(given: tuple[str, ...]) -> dict[str, str]:
+    return {key: value for key, _, value in (tag.partition("=") for tag in given)}
+
+
+def _document(run: Run) -> dict[str, object]:
+    query = run.workspace.query
+    return run_document(run.workspace, query.run(run.id), query.tags(run.id)[run.id], run.get_properties())
+
+
+def _narrate_submit(run: Run, experiment: str) -> None:
+    taken = run.snapshot
+    if taken is None:
+        return
+    for skipped in taken.skipped:
+        narrate(printable(f"not in the snapshot: {skipped.path} ({skipped.reason})"))
+    for warning in taken.warnings:
+        narrate(printable(warning))
+    narrate(f"run {run.id} of {experiment}: {taken.files} files, {size(taken.bytes)}, {size(taken.bytes_stored)} new")

@@ -1,0 +1,74 @@
+"""`onrecord show`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from onrecord.cli.common import json_option, open_run, print_json, run_argument
+from onrecord.cli.text import Style, duration, local_time, printable
+from onrecord.documents import run_document, status_of
+from onrecord.run import Run
+
+
+@click.command()
+@run_argument
+@json_option
+def command(run: str, as_json: bool) -> None:
+    """Show one run: how it ended, what it ran, its tags, properties and metrics."""
+    found = open_run(run)
+    query = found.workspace.query
+    if as_json:
+        row = query.run(found.id)
+        print_json(run_document(found.workspace, row, query.tags(row.run_id)[row.run_id], found.get_properties()))
+    else:
+        _print(found)
+
+
+def _print(run: Run) -> None:
+    style, row = Style(sys.stdout), run.workspace.query.run(run.id)
+    details = run.get_details()
+    definition = details["runDefinition"]
+    status = status_of(run.workspace, row)
+    seconds = None if row.started_at is None or row.ended_at is None else (row.ended_at - row.started_at) / 1e6
+    print(f"{style.bold(printable(run.display_name))}  {style.status(status)}")
+    words = [definition.get("script", ""), *definition.get("arguments", [])]
+    ended = f"exit code {row.exit_code}" if row.exit_code is not None else ""
+    facts = [
+        ("run", row.run_id),
+        ("experiment", row.experiment),
+        ("command", printable(" ".join(words))),
+        ("source", printable(definition.get("source_directory", ""))),
+        ("interpreter", printable(definition.get("interpreter", ""))),
+        ("snapshot", row.snapshot_id or "-"),
+        ("created", local_time(row.created_at)),
+        ("started", local_time(row.started_at)),
+        ("ended", " ".join(part for part in (local_time(row.ended_at), ended) if part)),
+        ("duration", duration(seconds)),
+    ]
+    for name, value in facts:
+        print(f"  {style.dim(name.ljust(12))} {value}")
+    if row.error and row.error.get("message"):
+        print(f"  {style.dim('why'.ljust(12))} {style.red(printable(row.error['message']))}")
+    _print_pairs(style, "tags", run.get_tags())
+    _print_pairs(style, "properties", run.workspace.query.properties(run.id)[run.id])
+    _print_pairs(style, "metrics", {name: _metric(value) for name, value in run.get_metrics().items()})
+    names = run.get_file_names()
+    if names:
+        print(f"{style.bold('files')}\n  {len(names)}, listed by: onrecord files {row.run_id[:10]}")
+
+
+def _print_pairs(style: Style, title: str, pairs: dict[str, str]) -> None:
+    if not pairs:
+        return
+    print(style.bold(title))
+    width = min(max(len(name) for name in pairs), 32)
+    for name, value in pairs.items():
+        print(f"  {style.dim(printable(name).ljust(width))} {printable(value)}")
+
+
+def _metric(value: object) -> str:
+    if isinstance(value, list):
+        return f"{value[-1]} (last of {len(value)})"
+    return str(value)

@@ -1,0 +1,132 @@
+"""Start the detached process that conducts a run, and know whether it lives.
+
+The proof of life is a lock that is taken before the process starts and inherited by it: the kernel
+lets go of it when the process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from onrecord.layout import Layout
+
+# The child imports what this process can import, and skips the interpreter's own search for it.
+_START = (
+    "import sys; sys.path[:] = sys.argv.pop(1).splitlines();"
+    " from onrecord.conductor import main; sys.exit(main(sys.argv[1:]))"
+)
+
+
+def take_lock(path: Path) -> int | None:
+    """A descriptor that holds the run's lock, or None while a conductor lives."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    return fd
+
+
+def is_conducted(path: Path) -> bool:
+    """Whether a conductor holds the run's lock. Works on a read-only folder."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+class ConductorProcess:
+    """A conductor that waits for its word: `go()`, or `dismiss()` when there is no run after all.
+
+    Should this process die before either, the conductor looks in the ledger: a run that was submitted
+    is conducted.
+    """
+
+    def __init__(self, layout: Layout, run_id: str, lock: int) -> None:
+        word, self._speak = os.pipe()
+        self._hear, answer = os.pipe()
+        folder = layout.run(run_id)
+        with folder.narration.open("ab") as narration:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-I", "-S", "-c", _START, _search_path()),
+                    *(str(layout.root), run_id, str(word), str(answer), str(lock)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=narration,
+                stderr=narration,
+                cwd=layout.root,
+                pass_fds=(word, answer, lock),
+                start_new_session=True,
+            )
+        for fd in (word, answer, lock):
+            os.close(fd)
+
+    def go(self) -> None:
+        """The run is in the ledger: conduct it."""
+        self._say_go()
+        self._let_go()
+
+    def dismiss(self) -> None:
+        """There is no run: end."""
+        self._process.kill()
+        self._process.wait()
+        os.close(self._speak)
+        os.close(self._hear)
+
+    def wait_for_truth(self, seconds: float) -> bool:
+        """Wait until the ledger says what is true of the run; False when that took longer than `seconds`."""
+        import select
+
+        self._say_go()
+        ready, _, _ = select.select([self._hear], [], [], seconds)
+        self._let_go()
+        return bool(ready)
+
+    def _say_go(self) -> None:
+        try:
+            os.write(self._speak, b"g")
+        except BrokenPipeError:
+            # It was killed; whoever looks at the run next starts another.
+            pass
+
+    def _let_go(self) -> None:
+        os.close(self._speak)
+        os.close(self._hear)
+        # Python warns of a child that nobody waited for; this one is meant to outlive its parent.
+        self._process.returncode = 0
+        _left_running.append(self._process.pid)
+        _reap()
+
+
+_left_running: list[int] = []
+
+
+def _reap() -> None:
+    """Collect conductors that have ended, so that a long-lived submitter gathers no zombies."""
+    for pid in list(_left_running):
+        try:
+            ended, _ = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            ended = pid
+        if ended:
+            _left_running.remove(pid)
+
+
+def _search_path() -> str:
+    here = str(Path(__file__).parent.parent)
+    known = [path for path in sys.path if path and Path(path).is_absolute() and Path(path).exists()]
+    return "\n".join(known if here in known else [*known, here])

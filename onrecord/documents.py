@@ -1,0 +1,111 @@
+"""Runs, events and files as plain values: the stable form that `--json` prints.
+
+Keys are snake_case and only ever added to. Times are ISO 8601 in UTC with microseconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from onrecord.conductor_process import is_conducted
+from onrecord.ledger.codec import as_document
+from onrecord.ledger.query import FileRow, RunRow
+from onrecord.ledger.recorded import Recorded
+from onrecord.ledger.states import NOT_RESPONDING
+from onrecord.workspace import Workspace
+
+if TYPE_CHECKING:
+    from onrecord.run import Run
+
+
+def iso(microseconds: int | None) -> str | None:
+    """`2026-01-31T12:00:00.000000Z`, or None."""
+    if microseconds is None:
+        return None
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).strftime(f"%Y-%m-%dT%H:%M:%S.{rest:06d}Z")
+
+
+def status_of(workspace: Workspace, row: RunRow) -> str:
+    """The stored status, or NotResponding where an unfinished run has no conductor."""
+    if row.ended or is_conducted(workspace.layout.run(row.run_id).lock):
+        return row.status
+    return NOT_RESPONDING
+
+
+def run_document(workspace: Workspace, row: RunRow, tags: dict[str, str], properties: dict[str, str]) -> dict[str, Any]:
+    """One run, as `onrecord show --json` and each item of `onrecord ls --json`."""
+    return {
+        "run_id": row.run_id,
+        "experiment": row.experiment,
+        "number": row.number,
+        "name": row.name or f"{row.experiment}_{row.number}",
+        "type": row.run_type,
+        "parent": row.parent,
+        "status": status_of(workspace, row),
+        "exit_code": row.exit_code,
+        "signal": row.signal,
+        "error": row.error,
+        "snapshot_id": row.snapshot_id,
+        "created_at": iso(row.created_at),
+        "started_at": iso(row.started_at),
+        "ended_at": iso(row.ended_at),
+        "duration_seconds": _seconds(row.started_at, row.ended_at),
+        "tags": tags,
+        "properties": properties,
+    }
+
+
+def event_document(recorded: Recorded) -> dict[str, Any]:
+    """One event, as a line of `onrecord events --json`."""
+    return {
+        "seq": recorded.seq,
+        "run_id": recorded.run_id,
+        "version": recorded.version,
+        "type": recorded.type,
+        "at": iso(recorded.at),
+        "data": as_document(recorded.event),
+    }
+
+
+def file_document(row: FileRow) -> dict[str, Any]:
+    """One file, as an item of `onrecord files --json`."""
+    return {
+        "name": row.name,
+        "size": row.size,
+        "version": row.version,
+        "digest": row.digest,
+        "recorded_at": iso(row.recorded_at),
+    }
+
+
+def details_document(run: Run) -> dict[str, Any]:
+    """Azure ML's `get_details()`: runId, target, status, times, properties, runDefinition, logFiles, error."""
+    row = run.workspace.query.run(run.id)
+    config: dict[str, Any] = {}
+    submitted_by: dict[str, str] = {}
+    for recorded in run.workspace.journal.read(run.id, limit=1):
+        config = dict(getattr(recorded.event, "config", {}))
+        submitted_by = dict(getattr(recorded.event, "submitted_by", {}))
+    names = run.get_file_names()
+    return {
+        "runId": row.run_id,
+        "target": config.get("target"),
+        "status": status_of(run.workspace, row),
+        "startTimeUtc": iso(row.started_at),
+        "endTimeUtc": iso(row.ended_at),
+        "properties": {"ContentSnapshotId": row.snapshot_id or "", **run.get_properties()},
+        "tags": run.get_tags(),
+        "inputDatasets": [],
+        "outputDatasets": [],
+        "runDefinition": config,
+        "logFiles": {name: name for name in names if name.startswith("logs/")},
+        "submittedBy": submitted_by.get("user", ""),
+        "exitCode": row.exit_code,
+        "error": row.error,
+    }
+
+
+def _seconds(start: int | None, end: int | None) -> float | None:
+    return None if start is None or end is None else round((end - start) / 1_000_000, 6)

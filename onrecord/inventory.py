@@ -1,0 +1,82 @@
+"""What a script's interpreter is and which packages it sees, asked from that interpreter itself.
+
+The question runs in the run's own interpreter, which may be older than this one and need not have
+onrecord; so the program below uses nothing but what every Python 3.6 has.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+NAME = "onrecord/environment.json"
+_TIMEOUT_SECONDS = 120
+
+_PROGRAM = """
+import json, os, platform, sys
+try:
+    from importlib import metadata
+    packages = {}
+    for found in metadata.distributions():
+        name = found.metadata["Name"]
+        if name and name not in packages:
+            packages[name] = found.version
+except ImportError:
+    import pkg_resources
+    packages = {d.project_name: d.version for d in pkg_resources.working_set}
+print(json.dumps({
+    "python": {
+        "version": sys.version, "implementation": sys.implementation.name, "executable": sys.executable,
+        "prefix": sys.prefix, "base_prefix": sys.base_prefix, "path": sys.path,
+    },
+    "platform": {
+        "system": platform.system(), "release": platform.release(), "machine": platform.machine(),
+        "description": platform.platform(), "processors": os.cpu_count(), "libc": " ".join(platform.libc_ver()),
+    },
+    "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+}, indent=1, sort_keys=True))
+"""
+
+
+class Inventory:
+    """One question in progress; the answer is written to the file `destination`."""
+
+    def __init__(
+        self, interpreter: str, environment: Mapping[str, str], working_directory: Path, destination: Path
+    ) -> None:
+        self._destination = destination
+        self._temporary = destination.with_suffix(".part")
+        with self._temporary.open("wb") as output:
+            # Beside a script that needs the processor, this can wait.
+            self._process = subprocess.Popen(
+                [interpreter, "-c", _PROGRAM],
+                env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
+                cwd=working_directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.DEVNULL,
+                preexec_fn=None,
+            )
+        _lower_priority(self._process.pid)
+
+    def finish(self) -> Path | None:
+        """Wait for the answer; None when the interpreter gave none."""
+        try:
+            code = self._process.wait(_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        if code != 0 or not self._temporary.stat().st_size:
+            self._temporary.unlink(missing_ok=True)
+            return None
+        self._temporary.replace(self._destination)
+        return self._destination
+
+
+def _lower_priority(pid: int) -> None:
+    try:
+        os.setpriority(os.PRIO_PROCESS, pid, 10)
+    except OSError:
+        pass

@@ -1,0 +1,40 @@
+"""Where things lie in a workspace's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FOLDER = ".onrecord"
+
+
+class Layout:
+    """Paths in the `.onrecord` folder `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.ledger = root / "ledger.db"
+        self.objects = root / "objects"
+        self.runs = root / "runs"
+        self.caches = root / "cache"
+        self.config = root / "config.toml"
+
+    def run(self, run_id: str) -> RunFolder:
+        """The folder of one run."""
+        return RunFolder(self.runs / run_id)
+
+
+class RunFolder:
+    """Paths of one run; what lies here while it runs is in the ledger and the objects when it has ended."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # Held by the run's conductor for as long as it lives.
+        self.lock = path / "conductor.lock"
+        self.narration = path / "conductor.log"
+        self.cancel = path / "cancel"
+        self.work = path / "work"
+        self.logs = path / "logs"
+        self.stdout = path / "logs" / "stdout.txt"
+        self.stderr = path / "logs" / "stderr.txt"
+        self.spool = path / "spool"
+        self.records = path / "records"

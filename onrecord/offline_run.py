@@ -1,0 +1,136 @@
+"""A run that is kept in memory: what `Run.get_context()` gives a script that was started by hand."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from onrecord.metric_values import checked_name, checked_step, checked_value
+
+_said: set[int] = set()
+
+
+class OfflineRun:
+    """Takes what a submitted run takes and gives it back, until the process ends."""
+
+    def __init__(self) -> None:
+        self.id = f"OfflineRun_{uuid.uuid4()}"
+        self.experiment = None
+        self.number = 0
+        self.display_name = Path(sys.argv[0] or "script").name
+        self._metrics: dict[str, list[Any]] = {}
+        self._tags: dict[str, str] = {}
+        self._properties: dict[str, str] = {}
+        _say_once()
+
+    @property
+    def status(self) -> str:
+        """Always Running."""
+        return self.get_status()
+
+    def get_status(self) -> str:
+        """Always Running."""
+        return "Running"
+
+    def has_ended(self) -> bool:
+        """Always false."""
+        return False
+
+    def get_details(self) -> dict[str, Any]:
+        """What there is to tell."""
+        return {"runId": self.id, "status": "Running", "target": "offline", "properties": dict(self._properties)}
+
+    def get_snapshot_id(self) -> str | None:
+        """None: nothing was snapshotted."""
+        return None
+
+    def log(self, name: str, value: Any, description: str = "", step: int | None = None) -> None:
+        """Keep one value in memory. Raises BadMetric as a submitted run would."""
+        checked_step(checked_name(name), step)
+        self._metrics.setdefault(name, []).append(checked_value(name, value))
+
+    def get_metrics(self, name: str | None = None) -> dict[str, Any]:
+        """Values by metric, in the form of `Run.get_metrics`."""
+        return {
+            key: values[0] if len(values) == 1 else list(values)
+            for key, values in self._metrics.items()
+            if name is None or key == name
+        }
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Its tags."""
+        return self.get_tags()
+
+    def get_tags(self) -> dict[str, str]:
+        """Its tags."""
+        return dict(self._tags)
+
+    def tag(self, key: str, value: object = None) -> None:
+        """Set one tag."""
+        self.set_tags({key: value})
+
+    def set_tags(self, tags: Mapping[str, object]) -> None:
+        """Set tags to new values."""
+        self._tags.update({str(key): "" if value is None else str(value) for key, value in tags.items()})
+
+    def remove_tags(self, tags: list[str]) -> None:
+        """Remove tags by name."""
+        for name in tags:
+            self._tags.pop(str(name), None)
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """Its properties."""
+        return self.get_properties()
+
+    def get_properties(self) -> dict[str, str]:
+        """Its properties."""
+        return dict(self._properties)
+
+    def add_properties(self, properties: Mapping[str, object]) -> None:
+        """Add properties; the first value of a name stays."""
+        for key, value in properties.items():
+            self._properties.setdefault(str(key), str(value))
+
+    def get_file_names(self) -> list[str]:
+        """Files below `outputs/` and `logs/` of the current folder, which a submitted run would keep."""
+        return sorted(
+            path.as_posix() for folder in ("outputs", "logs") for path in Path(folder).rglob("*") if path.is_file()
+        )
+
+    def download_file(self, name: str, output_file_path: str | os.PathLike[str] | None = None) -> Path:
+        """Copy a file of the current folder."""
+        import shutil
+
+        destination = Path(output_file_path if output_file_path is not None else Path(name).name)
+        if destination.is_dir():
+            destination = destination / Path(name).name
+        if destination.absolute() != Path(name).absolute():
+            shutil.copyfile(name, destination)
+        return destination
+
+    def read_file(self, name: str) -> bytes:
+        """The content of a file of the current folder."""
+        return Path(name).read_bytes()
+
+    def cancel(self) -> None:
+        """Nothing to cancel: the script ends when it ends."""
+
+    def __repr__(self) -> str:
+        return f"OfflineRun({self.id!r})"
+
+
+def _say_once() -> None:
+    if os.getpid() in _said:
+        return
+    _said.add(os.getpid())
+    script = Path(sys.argv[0]).name or "SCRIPT"
+    print(
+        f"onrecord: not inside a run, metrics are kept in memory only; onrecord run {script} keeps them",
+        file=sys.stderr,
+    )

@@ -1,0 +1,32 @@
+"""Runs whose conductor died: found by their free locks, and given a new one."""
+
+from __future__ import annotations
+
+import time
+
+from onrecord.conductor_process import ConductorProcess, take_lock
+from onrecord.workspace import Workspace
+
+
+def recover(workspace: Workspace, wait_seconds: float) -> list[str]:
+    """Start a conductor for every unfinished run that has none; returns their ids.
+
+    Waits, at most `wait_seconds` in all, until the ledger says what is true of them. Does nothing in a
+    ledger that cannot be written.
+    """
+    unfinished = workspace.query.unfinished()
+    if not unfinished or workspace.journal.database.read_only:
+        return []
+    started: list[tuple[str, ConductorProcess]] = []
+    for row in unfinished:
+        try:
+            lock = take_lock(workspace.layout.run(row.run_id).lock)
+            if lock is not None:
+                started.append((row.run_id, ConductorProcess(workspace.layout, row.run_id, lock)))
+        except OSError:
+            # No room or no permission: the next command tries again, and status shows NotResponding.
+            continue
+    deadline = time.monotonic() + wait_seconds
+    for _, conductor in started:
+        conductor.wait_for_truth(max(0.0, deadline - time.monotonic()))
+    return [run_id for run_id, _ in started]

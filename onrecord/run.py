@@ -1,0 +1,334 @@
+"""A run: what a script records into, and what a person reads back."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onrecord.errors import OnRecordError
+from onrecord.metric_values import as_v1, checked_name, checked_step, checked_value
+from onrecord.spool import NO_STEP, SpoolWriter
+from onrecord.workspace import Workspace
+
+if TYPE_CHECKING:
+    from onrecord.experiment import Experiment
+    from onrecord.ledger.query import FileRow, RunRow
+    from onrecord.offline_run import OfflineRun
+    from onrecord.snapshot.take import Snapshot
+
+
+class RunFailedError(OnRecordError):
+    """A run that was waited for has failed. Attributes: `run_id`, `exit_code`, `signal`, `error`."""
+
+
+class UnknownFile(OnRecordError):
+    """The run has no file of this name. Attributes: `run_id`, `name`, `candidates`."""
+
+
+class PropertyExists(OnRecordError):
+    """A property is written once. Attributes: `run_id`, `name`, `value` (the one that stays)."""
+
+
+class NotInARun(OnRecordError):
+    """The script was not started by onrecord."""
+
+
+class Run:
+    """One run of a workspace. Cheap to make; every question reads the ledger as it is now."""
+
+    def __init__(self, workspace: Workspace, run_id: str) -> None:
+        self.workspace = workspace
+        self.id = run_id
+        self.snapshot: Snapshot | None = None
+        self._spool: SpoolWriter | None = None
+
+    @staticmethod
+    def get_context(allow_offline: bool = True) -> Run | OfflineRun:
+        """In a script: the run that it belongs to; started by hand, a run that is kept in memory.
+
+        Raises NotInARun where there is no run and `allow_offline` is false.
+        """
+        from onrecord.context import current_run
+
+        return current_run(allow_offline)
+
+    # ---- what it is ----------------------------------------------------------------------------
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment it belongs to."""
+        from onrecord.experiment import Experiment
+
+        return Experiment(self.workspace, self._row().experiment)
+
+    @property
+    def number(self) -> int:
+        """Its place among the experiment's runs, from 1."""
+        return self._row().number
+
+    @property
+    def display_name(self) -> str:
+        """The name given at submit, or the experiment's name with the run's number."""
+        row = self._row()
+        return row.name or f"{row.experiment}_{row.number}"
+
+    @property
+    def status(self) -> str:
+        """NotStarted, Queued, Preparing, Running, CancelRequested, Finalizing, Completed, Failed, Canceled,
+        or NotResponding where nobody conducts it."""
+        return self.get_status()
+
+    def get_status(self) -> str:
+        """The same as `status`."""
+        from onrecord.documents import status_of
+
+        return status_of(self.workspace, self._row())
+
+    def has_ended(self) -> bool:
+        """Whether it is Completed, Failed or Canceled."""
+        return self._row().ended
+
+    def get_details(self) -> dict[str, Any]:
+        """Everything about it, with Azure ML's names where it has one (runId, status, startTimeUtc …)."""
+        from onrecord.documents import details_document
+
+        return details_document(self)
+
+    def get_snapshot_id(self) -> str | None:
+        """The snapshot of its source: 64 hex digits."""
+        return self._row().snapshot_id
+
+    def restore_snapshot(self, path: str | os.PathLike[str], snapshot_id: str | None = None) -> Path:
+        """Write its source as it was at submit into the empty folder `path`; returns the folder."""
+        from onrecord.snapshot.restore import restore_snapshot
+
+        destination = Path(path)
+        restore_snapshot(self.workspace.store, str(snapshot_id or self.get_snapshot_id()), destination)
+        return destination
+
+    # ---- its end -------------------------------------------------------------------------------
+
+    def wait_for_completion(
+        self, show_output: bool = False, wait_post_processing: bool = False, raise_on_error: bool = True
+    ) -> dict[str, Any]:
+        """Wait until it has ended and its outputs are in the history; returns `get_details()`.
+
+        `show_output` prints what the script prints. Ctrl-C stops the waiting, never the run. Raises
+        RunFailedError for a failed run, not for a canceled one, unless `raise_on_error` is false.
+        `wait_post_processing` is accepted for Azure ML's sake: outputs are always waited for.
+        """
+        from onrecord.script_output import Follower
+
+        try:
+            if show_output:
+                print(f"RunId: {self.id}\n", flush=True)
+                Follower(self, _print_bytes, _print_bytes).follow()
+            else:
+                Follower(self, _ignore, _ignore).follow()
+        except KeyboardInterrupt:
+            print(f"\nrun {self.id} goes on; onrecord logs -f {self.id} follows it", file=sys.stderr)
+            raise
+        row = self._row()
+        if show_output:
+            print(f"\nExecution Summary\n=================\nRunId: {self.id}\nStatus: {row.status}", flush=True)
+        if raise_on_error and row.status == "Failed":
+            raise self._failure(row)
+        return self.get_details()
+
+    def cancel(self) -> None:
+        """Ask for its end: SIGTERM to all its processes, SIGKILL ten seconds later. Nothing where it has ended."""
+        from onrecord.ledger.errors import IllegalTransition
+        from onrecord.ledger.events import CancelRequested
+
+        try:
+            self.workspace.journal.append(self.id, [CancelRequested(by=f"pid {os.getpid()}")])
+        except IllegalTransition:
+            # It has ended, is ending, or was asked already: nothing to add.
+            return
+        folder = self.workspace.layout.run(self.id)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.cancel.touch()
+        self.workspace.recover(0)
+
+    # ---- tags and properties -------------------------------------------------------------------
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Its tags."""
+        return self.get_tags()
+
+    def get_tags(self) -> dict[str, str]:
+        """Its tags."""
+        return self.workspace.query.tags(self.id)[self.id]
+
+    def tag(self, key: str, value: object = None) -> None:
+        """Set one tag; without a value it is empty."""
+        self.set_tags({key: value})
+
+    def set_tags(self, tags: Mapping[str, object]) -> None:
+        """Set tags to new values."""
+        from onrecord.ledger.events import RunTagged
+
+        plain = {str(key): "" if value is None else str(value) for key, value in tags.items()}
+        self.workspace.journal.append(self.id, [RunTagged(tags=plain)])
+
+    def remove_tags(self, tags: list[str]) -> None:
+        """Remove tags by name; names that are not there are ignored."""
+        from onrecord.ledger.events import RunTagged
+
+        self.workspace.journal.append(self.id, [RunTagged(removed=[str(name) for name in tags])])
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """Its properties, as `get_properties()`."""
+        return self.get_properties()
+
+    def get_properties(self) -> dict[str, str]:
+        """Its properties; git facts under `onrecord.git.*` and under Azure ML's and MLflow's names."""
+        from onrecord.git_facts import with_aliases
+
+        return with_aliases(self.workspace.query.properties(self.id)[self.id])
+
+    def add_properties(self, properties: Mapping[str, object]) -> None:
+        """Add properties; each is written once. Raises PropertyExists, and then none is added."""
+        from onrecord.ledger.errors import StaleVersion
+        from onrecord.ledger.events import PropertiesAdded
+
+        plain = {str(key): str(value) for key, value in properties.items()}
+        while True:
+            head, known = self._row().head, self.workspace.query.properties(self.id)[self.id]
+            self._refuse_known(known, plain)
+            try:
+                self.workspace.journal.append(self.id, [PropertiesAdded(properties=plain)], expected=head)
+            except StaleVersion:
+                continue
+            return
+
+    # ---- metrics -------------------------------------------------------------------------------
+
+    def log(self, name: str, value: Any, description: str = "", step: int | None = None) -> None:
+        """Log one value: a number, text, truth value or None; NaN and infinities are kept.
+
+        When the call returns, kill -9 of this process cannot lose the point. Raises BadMetric.
+        """
+        if type(value) is not float or type(name) is not str or not name or len(name) > 255:
+            value = checked_value(checked_name(name), value)
+        known_step = NO_STEP if step is None else checked_step(name, step)
+        spool = self._spool or self._open_spool()
+        spool.write(name, value, NO_STEP if known_step is None else known_step)
+
+    def get_metrics(self, name: str | None = None) -> dict[str, Any]:
+        """Values by metric: one that was logged once as itself, several as a list in the order of logging."""
+        from onrecord.ingest import has_more, ingest
+
+        spool = self.workspace.layout.run(self.id).spool
+        if has_more(spool, self.workspace.query.spool_position(self.id)):
+            ingest(self.workspace.journal, self.id, spool)
+        found = self.workspace.query.metrics(self.id)
+        return {key: as_v1(pieces) for key, pieces in found.items() if name is None or key == name}
+
+    # ---- files ---------------------------------------------------------------------------------
+
+    def get_file_names(self) -> list[str]:
+        """Names of its files in the history, sorted: `outputs/…`, `logs/…`, `onrecord/…`."""
+        return [row.name for row in self.workspace.query.files(self.id)]
+
+    def download_file(self, name: str, output_file_path: str | os.PathLike[str] | None = None) -> Path:
+        """Copy a file of the run to `output_file_path`: a file, or a folder to put it in.
+
+        The default is the file's own name in the current folder. Folders are made as needed; the content
+        is verified. Returns the path. Raises UnknownFile.
+        """
+        row = self._file(name)
+        base = name.rsplit("/", 1)[-1]
+        given = os.fspath(output_file_path) if output_file_path is not None else base
+        destination = Path(given)
+        if destination.is_dir() or given.endswith(("/", os.sep)):
+            destination = destination / base
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        self.workspace.store.copy_to(row.digest, destination)
+        return destination
+
+    def read_file(self, name: str) -> bytes:
+        """The content of a file of the run, verified. Raises UnknownFile."""
+        return self.workspace.store.read(self._file(name).digest)
+
+    # ---- inside --------------------------------------------------------------------------------
+
+    def _row(self) -> RunRow:
+        return self.workspace.query.run(self.id)
+
+    def _open_spool(self) -> SpoolWriter:
+        path = self.workspace.layout.run(self.id).spool
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._spool = SpoolWriter(path)
+        return self._spool
+
+    def _file(self, name: str) -> FileRow:
+        files = {row.name: row for row in self.workspace.query.files(self.id)}
+        if name in files:
+            return files[name]
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, files) or list(files)[:10]
+        raise UnknownFile(
+            f"run {self.id} has no file '{name}'",
+            why=f"near ones: {', '.join(near)}" if near else "it has no files in the history",
+            next_step=f"onrecord files {self.id}",
+            run_id=self.id,
+            name=name,
+            candidates=near,
+        )
+
+    def _refuse_known(self, known: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+        for name in wanted:
+            if name in known:
+                raise PropertyExists(
+                    f"run {self.id} has the property '{name}' already",
+                    why=f"properties are written once; its value stays {known[name]!r}",
+                    next_step=f"use a tag for what changes: run.tag({name!r}, …)",
+                    run_id=self.id,
+                    name=name,
+                    value=known[name],
+                )
+
+    def _failure(self, row: RunRow) -> RunFailedError:
+        error = row.error or {}
+        details = error.get("details", "")
+        return RunFailedError(
+            f"run {self.id} failed: {error.get('message', 'no reason was recorded')}",
+            why=f"its last words:\n{details}" if details else "",
+            next_step=f"onrecord logs {self.id}",
+            run_id=self.id,
+            exit_code=row.exit_code,
+            signal=row.signal,
+            error=error,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and other.id == self.id and other.workspace.path == self.workspace.path
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        row = self._row()
+        return f"Run({row.experiment!r}, {self.id!r}, {row.status!r})"
+
+
+def _print_bytes(piece: bytes) -> None:
+    # Not a real stdout in a notebook or under pytest: then as text.
+    raw = getattr(sys.stdout, "buffer", None)
+    if raw is None:
+        sys.stdout.write(piece.decode("utf-8", "replace"))
+    else:
+        sys.stdout.flush()
+        raw.write(piece)
+    sys.stdout.flush()
+
+
+def _ignore(piece: bytes) -> None:
+    del piece

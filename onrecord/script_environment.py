@@ -1,0 +1,35 @@
+"""The command line and the environment variables that a script is started with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from onrecord.ledger.query import RunRow
+from onrecord.script_variables import EXPERIMENT, RUN_ID
+from onrecord.workspace import VARIABLE, Workspace
+
+
+def command_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The script's command line: interpreter, script, arguments."""
+    script = config["script"]
+    # A name that starts with a dash would be read as an option.
+    words: tuple[str, ...] = (
+        config["interpreter"],
+        f"./{script}" if script.startswith("-") else script,
+        *config["arguments"],
+    )
+    return words
+
+
+def environment_of(config: Mapping[str, Any], workspace: Workspace, row: RunRow) -> dict[str, str]:
+    """The submitter's environment, the configured variables over it, and what tells a script its run."""
+    variables = dict(os.environ)
+    # Output reaches the log as it is written; without this Python keeps it back until 8 KiB have gathered.
+    variables.setdefault("PYTHONUNBUFFERED", "1")
+    variables.update(config["environment"]["environment_variables"])
+    variables[VARIABLE] = str(workspace.layout.root)
+    variables[RUN_ID] = row.run_id
+    variables[EXPERIMENT] = row.experiment
+    return variables

@@ -1,0 +1,153 @@
+"""What to run: a source folder, a script in it, its arguments, where, in what, and for how long."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from onrecord.environment import Environment
+from onrecord.errors import OnRecordError
+
+MAX_DURATION_SECONDS_DEFAULT = 30 * 24 * 3600
+
+
+class BadConfig(OnRecordError):
+    """A configuration that cannot be run. Attribute: `field`, the part of it that is wrong."""
+
+
+@attrs.define
+class ScriptRunConfig:
+    """One job.
+
+    `source_directory` is snapshotted at submit; `script` is relative to it. `arguments` are passed as
+    `str()` writes them, without a shell. Without a `compute_target` the run is local, without an
+    `environment` it uses the interpreter that submits. `max_run_duration_seconds`: the run is ended
+    after that (default 30 days; None is no limit).
+    """
+
+    source_directory: str | os.PathLike[str] = "."
+    script: str | os.PathLike[str] | None = None
+    arguments: Sequence[object] | None = None
+    compute_target: str | None = attrs.field(default=None, kw_only=True)
+    environment: Environment | None = attrs.field(default=None, kw_only=True)
+    max_run_duration_seconds: float | None = attrs.field(default=MAX_DURATION_SECONDS_DEFAULT, kw_only=True)
+
+    def checked(self) -> CheckedConfig:
+        """The same job with every path resolved and every mistake refused. Raises BadConfig."""
+        source = _checked_source(self.source_directory)
+        return CheckedConfig(
+            source=source,
+            script=_checked_script(source, self.script),
+            arguments=_checked_arguments(self.arguments),
+            target=self.compute_target or "local",
+            environment=self.environment or Environment("current-interpreter"),
+            time_limit_seconds=_checked_limit(self.max_run_duration_seconds),
+        )
+
+
+@attrs.frozen
+class CheckedConfig:
+    """A job that can be run: `source` absolute, `script` a POSIX path inside it."""
+
+    source: Path
+    script: str
+    arguments: tuple[str, ...]
+    target: str
+    environment: Environment
+    time_limit_seconds: float | None
+
+    def as_document(self) -> dict[str, Any]:
+        """The job as plain values, as the ledger keeps it."""
+        return {
+            "source_directory": str(self.source),
+            "script": self.script,
+            "arguments": list(self.arguments),
+            "target": self.target,
+            "environment": self.environment.as_document(),
+            "interpreter": self.environment.interpreter(),
+            "max_run_duration_seconds": self.time_limit_seconds,
+        }
+
+
+def _checked_source(given: str | os.PathLike[str]) -> Path:
+    source = Path(given).absolute()
+    if not source.is_dir():
+        raise BadConfig(
+            f"the source directory {source} {'is not a folder' if source.exists() else 'does not exist'}",
+            next_step="give the folder that holds the script as source_directory (onrecord run --source DIR)",
+            field="source_directory",
+        )
+    # `..` and links are resolved once, so that the same folder always has the same name in the history.
+    return source.resolve()
+
+
+def _checked_script(source: Path, given: str | os.PathLike[str] | None) -> str:
+    if given is None or not os.fspath(given):
+        raise BadConfig(
+            "there is no script to run", next_step="ScriptRunConfig(..., script='train.py')", field="script"
+        )
+    script = source / given
+    resolved = script.resolve()
+    if not resolved.is_relative_to(source):
+        raise BadConfig(
+            f"the script {script} lies outside the source directory {source}",
+            why="only the source directory is snapshotted, so a script beside it could not be run again",
+            next_step="move the script inside, or name a source directory that holds it",
+            field="script",
+        )
+    if not resolved.is_file():
+        raise BadConfig(
+            f"there is no script {os.fspath(given)} in {source}",
+            why="it is a folder" if resolved.is_dir() else _near_names(script, source),
+            next_step="give the script's path relative to the source directory",
+            field="script",
+        )
+    return Path(os.path.normpath(script)).relative_to(source).as_posix()
+
+
+def _near_names(script: Path, source: Path) -> str:
+    from difflib import get_close_matches
+
+    try:
+        names = [path.name for path in script.parent.iterdir() if path.is_file()]
+    except OSError:
+        return ""
+    near = get_close_matches(script.name, names)
+    return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def _checked_arguments(given: Sequence[object] | None) -> tuple[str, ...]:
+    if isinstance(given, str | bytes):
+        raise BadConfig(
+            "arguments is one text",
+            why="arguments are passed one by one, without a shell that would split them",
+            next_step=f"arguments={given.split()!r}",
+            field="arguments",
+        )
+    arguments = tuple(str(item) for item in given or ())
+    for argument in arguments:
+        if "\0" in argument:
+            raise BadConfig(
+                f"the argument {argument!r} holds a NUL character",
+                why="no program can be given one",
+                next_step="write it to a file and pass the file's name",
+                field="arguments",
+            )
+    return arguments
+
+
+def _checked_limit(given: float | None) -> float | None:
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int | float) or not given > 0:
+        raise BadConfig(
+            f"max_run_duration_seconds is {given!r}",
+            why="a run's time limit is a number of seconds above 0, or None for no limit",
+            next_step="max_run_duration_seconds=600",
+            field="max_run_duration_seconds",
+        )
+    return float(given) if given != float("inf") else None

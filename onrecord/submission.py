@@ -1,0 +1,153 @@
+"""From a configuration to a run on record, or to an error that leaves nothing behind."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from onrecord.conductor_process import ConductorProcess, take_lock
+from onrecord.errors import OnRecordError
+from onrecord.executors.registry import executor_named
+from onrecord.git_facts import GitFacts, read_git_facts
+from onrecord.layout import RunFolder
+from onrecord.ledger.events import FileRecorded, RunSubmitted
+from onrecord.ledger.ids import encode, new_id
+from onrecord.script_run_config import BadConfig, CheckedConfig, ScriptRunConfig
+from onrecord.snapshot.digest import digest_bytes
+from onrecord.snapshot.manifest import walk_snapshot
+from onrecord.snapshot.take import Snapshot, take_snapshot
+from onrecord.workspace import Workspace
+
+PATCH_NAME = "onrecord/git.patch"
+
+
+def submit(
+    workspace: Workspace,
+    experiment: str,
+    config: ScriptRunConfig,
+    *,
+    name: str = "",
+    tags: Mapping[str, str] | None = None,
+) -> tuple[str, Snapshot]:
+    """Put a run on record and start its conductor; returns the run's id and the snapshot it runs from.
+
+    The conductor's interpreter starts while the source is snapshotted, and waits for the run to be in
+    the ledger. Raises BadConfig, UnknownTarget, the snapshot's and the ledger's errors; then there is no run.
+    """
+    job = config.checked()
+    executor_named(job.target)
+    workspace.journal.database.writable()
+    run_id = encode(new_id(time.time_ns() // 1_000_000, os.urandom(10)))
+    folder = workspace.layout.run(run_id)
+    conductor = _start_conductor(workspace, run_id, folder)
+    try:
+        facts = _GitQuestion(job.source)
+        snapshot = snapshot_of(workspace, job.source)
+        _check_script_is_in(workspace, snapshot, job)
+        _record(workspace, run_id, job, snapshot, facts.answer(), experiment, name, dict(tags or {}))
+    except BaseException:
+        conductor.dismiss()
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+    conductor.go()
+    return run_id, snapshot
+
+
+def snapshot_of(workspace: Workspace, source: Path) -> Snapshot:
+    """Snapshot a folder into the workspace's objects, with the cache of what was seen there before."""
+    name = digest_bytes(os.fsencode(source))[:32]
+    return take_snapshot(source, workspace.store, cache=workspace.layout.caches / name)
+
+
+def _start_conductor(workspace: Workspace, run_id: str, folder: RunFolder) -> ConductorProcess:
+    try:
+        lock = take_lock(folder.lock)
+        # A new id's lock is nobody else's.
+        assert lock is not None  # noqa: S101
+        return ConductorProcess(workspace.layout, run_id, lock)
+    except OSError as problem:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise OnRecordError(
+            f"cannot make the folder of a new run in {workspace.layout.runs}",
+            why=str(problem),
+            next_step=f"check the space and the permissions of {workspace.layout.root}; nothing was recorded",
+        ) from problem
+
+
+def _check_script_is_in(workspace: Workspace, snapshot: Snapshot, job: CheckedConfig) -> None:
+    wanted = os.fsencode(job.script)
+    if not any(entry.path == wanted for entry in walk_snapshot(workspace.store, snapshot.snapshot_id)):
+        raise BadConfig(
+            f"the script {job.script} is left out of the snapshot of {job.source}",
+            why="the rules in .amlignore or .gitignore, or the built-in ones (outputs/, logs/, virtual environments,"
+            " .git …), leave it out, so the run would not have it",
+            next_step=f"add the line !{job.script} to {job.source / '.amlignore'}, or move the script",
+            field="script",
+        )
+
+
+def _record(
+    workspace: Workspace,
+    run_id: str,
+    job: CheckedConfig,
+    snapshot: Snapshot,
+    facts: GitFacts,
+    experiment: str,
+    name: str,
+    tags: dict[str, str],
+) -> None:
+    submitted = RunSubmitted(
+        experiment=experiment,
+        name=name,
+        config=job.as_document(),
+        snapshot_id=snapshot.snapshot_id,
+        snapshot={"files": snapshot.files, "bytes": snapshot.bytes, "bytes_stored": snapshot.bytes_stored},
+        tags=tags,
+        properties=facts.properties,
+        submitted_by={"user": _user(), "host": socket.gethostname(), "pid": str(os.getpid())},
+    )
+    events = [submitted, *_patch(workspace, facts)]
+    workspace.journal.append(run_id, events, expected=0)
+
+
+def _patch(workspace: Workspace, facts: GitFacts) -> list[FileRecorded]:
+    if not facts.patch:
+        return []
+    stored = workspace.store.put_bytes(facts.patch)
+    return [FileRecorded(name=PATCH_NAME, digest=stored.digest, size=stored.size, bytes_stored=stored.bytes_stored)]
+
+
+class _GitQuestion:
+    """git is asked while the snapshot is taken: both wait for the disk and for other processes."""
+
+    def __init__(self, source: Path) -> None:
+        self._source = source
+        self._facts = GitFacts()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._ask, name="onrecord-git", daemon=True)
+        self._thread.start()
+
+    def answer(self) -> GitFacts:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._facts
+
+    def _ask(self) -> None:
+        try:
+            self._facts = read_git_facts(self._source)
+        except BaseException as problem:
+            self._error = problem
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

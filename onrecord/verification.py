@@ -1,0 +1,21 @@
+"""The whole history checked: the ledger's hashes and states, and every object that a run refers to."""
+
+from __future__ import annotations
+
+from onrecord.errors import OnRecordError
+from onrecord.ledger.audit import Audit, audit
+from onrecord.snapshot.manifest import objects_of
+from onrecord.workspace import Workspace
+
+
+def verify(workspace: Workspace) -> Audit:
+    """Everything that is wrong, by name; `objects` of the answer holds all that were read."""
+    result = audit(workspace.journal)
+    for snapshot_id in sorted(result.snapshots):
+        try:
+            result.objects.update(objects_of(workspace.store, snapshot_id))
+        except OnRecordError as problem:
+            result.wrong(f"snapshot {snapshot_id}", str(problem))
+    for fault in workspace.store.verify(sorted(result.objects)):
+        result.wrong(f"object {fault.digest}", fault.problem)
+    return result

@@ -1,0 +1,169 @@
+"""A workspace: the folder that keeps the ledger, the objects and the runs of a project."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onrecord.errors import OnRecordError
+from onrecord.layout import FOLDER, Layout
+
+if TYPE_CHECKING:
+    from onrecord.experiment import Experiment
+    from onrecord.ledger.journal import Journal
+    from onrecord.ledger.query import Query
+    from onrecord.run import Run
+    from onrecord.snapshot.store import Store
+
+VARIABLE = "ONRECORD_WORKSPACE"
+
+
+class WorkspaceNotFound(OnRecordError):
+    """No workspace here. Attribute: `searched`, the folders that were looked at."""
+
+
+class WorkspaceExists(OnRecordError):
+    """There is a workspace already. Attribute: `path`."""
+
+
+class Workspace:
+    """One project's history. `path` is the project's folder; everything lies in its `.onrecord` folder."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        self.layout = Layout(self.path / FOLDER)
+        if not self.layout.config.is_file():
+            raise WorkspaceNotFound(
+                f"{self.path} is not a workspace",
+                why=_what_is_wrong(self.layout.root),
+                next_step=f"onrecord init {self.path}   (or in Python: Workspace.create({str(self.path)!r}))",
+                searched=[self.path],
+            )
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str] = ".", *, exist_ok: bool = False) -> Workspace:
+        """Make a workspace in the folder `path`, which is made too when it is missing.
+
+        Raises WorkspaceExists unless `exist_ok`.
+        """
+        layout = Layout(Path(path).absolute() / FOLDER)
+        if layout.config.is_file() and not exist_ok:
+            raise WorkspaceExists(
+                f"{layout.root.parent} is a workspace already",
+                next_step="Workspace.from_config() opens it; Workspace.create(path, exist_ok=True) takes either",
+                path=layout.root.parent,
+            )
+        try:
+            _make_folders(layout)
+        except OSError as problem:
+            raise OnRecordError(
+                f"cannot make a workspace in {layout.root.parent}",
+                why=str(problem),
+                next_step="choose a folder that you can write: onrecord init DIRECTORY",
+                path=layout.root.parent,
+            ) from problem
+        workspace = cls(layout.root.parent)
+        workspace.journal.size()
+        return workspace
+
+    @classmethod
+    def from_config(cls, path: str | os.PathLike[str] | None = None) -> Workspace:
+        """The workspace found from `path` (default: the current folder) upward, as git finds its repository.
+
+        The environment variable ONRECORD_WORKSPACE, a project's folder or its `.onrecord`, wins over the
+        current folder. Raises WorkspaceNotFound with the folders that were searched.
+        """
+        given = path or os.environ.get(VARIABLE)
+        start = Path(given or ".").absolute()
+        if start.name == FOLDER:
+            start = start.parent
+        if given and not path:
+            return cls(start)
+        if start.is_file():
+            start = start.parent
+        searched = [start, *start.parents]
+        for folder in searched:
+            if (folder / FOLDER).is_dir():
+                return cls(folder)
+        raise WorkspaceNotFound(
+            f"there is no workspace in {start} or in a folder above it",
+            why="searched " + ", ".join(str(folder / FOLDER) for folder in searched),
+            next_step="onrecord init   (or in Python: Workspace.create('.'))",
+            searched=searched,
+        )
+
+    @property
+    def name(self) -> str:
+        """The project folder's name."""
+        return self.path.name
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The ledger's events."""
+        from onrecord.ledger.journal import Journal
+
+        return Journal(self.layout.ledger)
+
+    @cached_property
+    def query(self) -> Query:
+        """Questions to the ledger."""
+        from onrecord.ledger.query import Query
+
+        return Query(self.journal)
+
+    @cached_property
+    def store(self) -> Store:
+        """The content-addressed objects."""
+        from onrecord.snapshot.store import Store
+
+        return Store(self.layout.objects)
+
+    @property
+    def experiments(self) -> dict[str, Experiment]:
+        """Experiments that have runs, by name."""
+        from onrecord.experiment import Experiment
+
+        return {name: Experiment(self, name) for name in self.query.experiments()}
+
+    def get_run(self, run_id: str) -> Run:
+        """The run with this id, a unique start of it, or `@last`. Raises UnknownRun, AmbiguousRun, BadRunId."""
+        from onrecord.run import Run
+
+        return Run(self, self.query.find(run_id))
+
+    def recover(self, wait_seconds: float = 2.0) -> list[str]:
+        """Take care of runs whose conductor died: carry them on, or record truthfully how they ended.
+
+        Returns their ids. Called by every command; waits at most `wait_seconds` for the truth.
+        """
+        from onrecord.recovery import recover
+
+        return recover(self, wait_seconds)
+
+    def close(self) -> None:
+        """Close the ledger; the next use opens it again."""
+        if "journal" in self.__dict__:
+            self.journal.close()
+
+    def __repr__(self) -> str:
+        return f"Workspace({str(self.path)!r})"
+
+
+def _make_folders(layout: Layout) -> None:
+    layout.root.mkdir(parents=True, exist_ok=True)
+    layout.runs.mkdir(exist_ok=True)
+    layout.caches.mkdir(exist_ok=True)
+    # git leaves the folder alone without anyone editing the project's .gitignore.
+    (layout.root / ".gitignore").write_text("*\n")
+    if not layout.config.exists():
+        layout.config.write_text("# Settings of this onrecord workspace.\nversion = 1\n")
+
+
+def _what_is_wrong(root: Path) -> str:
+    if root.is_dir():
+        return f"{root} has no config.toml: it was not made by onrecord, or not to the end"
+    if root.exists():
+        return f"{root} is a file, not a folder"
+    return f"there is no {root}"

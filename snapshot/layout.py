@@ -1,0 +1,87 @@
+"""Where the parts of a store lie, and the form of a pack.
+
+    objects/  index.db(+ -wal -shm)  lock  bulk-lock  packs/<16 hex>.pack  loose/<64 hex>  tmp/
+
+A pack is a header and then, for each object: its address (32 bytes), its encoding (u8), the bytes kept and the
+bytes of the object (u32 each, big endian), and what is kept. The index can be rebuilt from the packs alone.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+PACK_MAGIC: Final = b"onrecord pack 1\n"
+_HEADER = struct.Struct(">32sBII")
+HEADER_SIZE: Final = _HEADER.size
+LOOSE_FROM: Final = 4 << 20
+
+
+@attrs.frozen
+class Layout:
+    """The paths of one store."""
+
+    folder: Path
+
+    @property
+    def index(self) -> Path:
+        """The SQLite index: which object lies where."""
+        return self.folder / "index.db"
+
+    @property
+    def lock(self) -> Path:
+        """Held for the moment in which a write becomes visible."""
+        return self.folder / "lock"
+
+    @property
+    def bulk_lock(self) -> Path:
+        """Held for the whole of a write of more than `LOOSE_FROM` new bytes."""
+        return self.folder / "bulk-lock"
+
+    @property
+    def packs(self) -> Path:
+        """Folder of packs."""
+        return self.folder / "packs"
+
+    @property
+    def loose(self) -> Path:
+        """Folder of the objects that are files of their own, as they are."""
+        return self.folder / "loose"
+
+    @property
+    def tmp(self) -> Path:
+        """Folder of what is not visible yet."""
+        return self.folder / "tmp"
+
+    def pack(self, name: str) -> Path:
+        """The file of a pack."""
+        return self.packs / f"{name}.pack"
+
+    def loose_object(self, digest: bytes) -> Path:
+        """The file of a loose object."""
+        return self.loose / digest.hex()
+
+    def make(self) -> None:
+        """Make the folders, and have the file system remember them."""
+        for folder in (self.folder, self.packs, self.loose, self.tmp):
+            if not folder.is_dir():
+                folder.mkdir(parents=True, exist_ok=True)
+                sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power failure."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def pack_header(digest: bytes, encoding: int, kept: int, size: int) -> bytes:
+    """What stands before an object in a pack."""
+    return _HEADER.pack(digest, encoding, kept, size)

@@ -1,0 +1,320 @@
+"""A store of objects by content: many small ones in packs, those from 4 MiB on as files of their own.
+
+Any number of processes and threads may read and write one store at once. What a `put_...` has returned
+survives a crash and a power failure; what is read is checked against its address, every time.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import attrs
+
+from onrecord.snapshot.digest import digest_of, from_hex
+from onrecord.snapshot.encoding import decode
+from onrecord.snapshot.errors import (
+    ObjectCorrupt,
+    ObjectMissing,
+    SourceError,
+    corrupt,
+    disk_full,
+    is_full,
+    missing,
+    shown,
+)
+from onrecord.snapshot.index import Index, Place
+from onrecord.snapshot.layout import LOOSE_FROM, Layout
+from onrecord.snapshot.stable import KindChanged, expect, read_stable, read_whole
+from onrecord.snapshot.streams import clone, copy_hashing, hash_file, write_all
+from onrecord.snapshot.writer import Writer
+
+
+@attrs.frozen
+class Stored:
+    """An object that the store holds: `digest` is 64 hex digits, `size` its bytes.
+
+    `bytes_stored` is what it takes on disk when this call stored it, 0 when it was there already.
+    """
+
+    digest: str
+    size: int
+    bytes_stored: int
+
+
+@attrs.frozen
+class Fault:
+    """An object that is not as it was stored: `digest` is 64 hex digits, `problem` one line of text."""
+
+    digest: str
+    problem: str
+
+
+class Store:
+    """The objects below one folder, which is made on first use. A context manager; `close` is optional."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self._layout = Layout(self.folder)
+        self._index = Index(self._layout)
+        self._packs = _PackFiles(self._layout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every file; the store can still be used and opens them again."""
+        self._index.close()
+        self._packs.close()
+
+    @property
+    def identity(self) -> str:
+        """A name of this very store: what another store knows must not be believed of this one."""
+        return self._index.identity
+
+    def writer(self) -> Writer:
+        """Begin a write of many objects that become visible together."""
+        return Writer(self._layout, self._index)
+
+    def put_file(self, path: Path) -> Stored:
+        """Store the content of a regular file, in one true state; durable on return.
+
+        Errors: SourceError when it is missing, no regular file, or cannot be read; FileChanging when it
+        changed three times while it was read; DiskFull.
+        """
+        return self.put_files([path])[0]
+
+    def put_files(self, paths: Sequence[Path]) -> list[Stored]:
+        """Store many files with few fsyncs: one for the pack that they share, one for each from 4 MiB on.
+
+        All or nothing; the result is in the order of `paths`. Errors as `put_file`.
+        """
+        with self.writer() as writer:
+            found = [_add_named(writer, path) for path in paths]
+            new = writer.commit()
+        return [Stored(digest.hex(), size, new.pop(digest, 0)) for digest, size in found]
+
+    def put_bytes(self, data: bytes) -> Stored:
+        """Store bytes held in memory; durable on return."""
+        with self.writer() as writer:
+            digest = writer.add(bytes(data))
+            new = writer.commit()
+        return Stored(digest.hex(), len(data), new.get(digest, 0))
+
+    def read(self, digest: str) -> bytes:
+        """The bytes of an object, checked. Errors: ObjectMissing, ObjectCorrupt."""
+        return self.fetch(self.place(from_hex(digest)))
+
+    def copy_to(self, digest: str, destination: Path) -> int:
+        """Write an object to a file, checked, replacing what stands there; returns its size in bytes.
+
+        An object of any size passes through a few megabytes of memory. The file appears whole or not at all.
+        """
+        place = self.place(from_hex(digest))
+        partial = destination.with_name(f".{destination.name[:200]}.{os.urandom(4).hex()}.partial")
+        try:
+            fd = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            try:
+                self.write_into(place, fd)
+            finally:
+                os.close(fd)
+            partial.replace(destination)
+        except BaseException as error:
+            partial.unlink(missing_ok=True)
+            if isinstance(error, OSError) and is_full(error):
+                raise disk_full(destination.parent) from error
+            raise
+        return place.size
+
+    def has(self, digests: Iterable[str]) -> set[str]:
+        """Those of some addresses that the store holds: one look-up for every 500 of them."""
+        return {digest.hex() for digest in self._index.known(map(from_hex, digests))}
+
+    def verify(self, digests: Iterable[str] | None = None) -> Iterator[Fault]:
+        """Hash objects again, all of them unless some are named; yields what is wrong or missing."""
+        if digests is None:
+            for page in self._index.all_places():
+                yield from self._faults(page)
+            return
+        wanted = sorted({from_hex(digest) for digest in digests})
+        for start in range(0, len(wanted), 5000):
+            places = self.places(wanted[start : start + 5000])
+            for digest in wanted[start : start + 5000]:
+                if digest not in places:
+                    yield Fault(digest.hex(), "missing: the store does not know it")
+            yield from self._faults(places.values())
+
+    def place(self, digest: bytes) -> Place:
+        """Where an object lies; ObjectMissing."""
+        for place in self._index.places([digest]):
+            return place
+        raise missing(digest)
+
+    def places(self, digests: Iterable[bytes]) -> dict[bytes, Place]:
+        """Where many objects lie; those that the store lacks are left out."""
+        return {place.digest: place for place in self._index.places(digests)}
+
+    def fetch(self, place: Place) -> bytes:
+        """The bytes of an object whose place is known, checked."""
+        if place.pack is None:
+            with self._loose(place) as source:
+                data = source.read()
+        else:
+            kept = self._packs.read(self._pack_path(place), place)
+            try:
+                data = decode(place.encoding, kept, place.size)
+            except ValueError as error:
+                raise corrupt(place.digest, str(error)) from error
+        if digest_of(data) != place.digest:
+            raise corrupt(place.digest, "its bytes hash to something else")
+        return data
+
+    def write_into(self, place: Place, fd: int) -> None:
+        """Write an object into an empty file, checked; on an error the file holds rubbish."""
+        if place.pack is not None:
+            write_all(fd, self.fetch(place))
+            return
+        with self._loose(place) as source:
+            if clone(source.fileno(), fd):
+                digest, _ = hash_file(fd)
+            else:
+                digest, _ = copy_hashing(source.fileno(), fd)
+        if digest != place.digest:
+            raise corrupt(place.digest, "its bytes hash to something else")
+
+    def _loose(self, place: Place) -> _Reader:
+        try:
+            return _Reader(self._layout.loose_object(place.digest))
+        except FileNotFoundError:
+            raise missing_file(place, self._layout.loose_object(place.digest)) from None
+
+    def _pack_path(self, place: Place) -> Path:
+        name = self._index.pack_name(place.pack or 0)
+        if name is None:
+            raise corrupt(place.digest, f"the index names pack {place.pack}, which it does not know")
+        return self._layout.pack(name)
+
+    def _faults(self, places: Iterable[Place]) -> Iterator[Fault]:
+        for place in sorted(places, key=lambda place: (place.pack or 0, place.offset)):
+            try:
+                if place.pack is None:
+                    with self._loose(place) as source:
+                        digest, _ = hash_file(source.fileno())
+                    if digest != place.digest:
+                        yield Fault(place.digest.hex(), "damaged: its bytes hash to something else")
+                else:
+                    self.fetch(place)
+            except (ObjectCorrupt, ObjectMissing) as error:
+                yield Fault(place.digest.hex(), error.what.partition(": ")[2] or error.what)
+
+
+class _Reader:
+    """A file open for reading."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._fd)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def read(self) -> bytes:
+        pieces = []
+        while piece := os.read(self._fd, 1 << 24):
+            pieces.append(piece)
+        return b"".join(pieces)
+
+
+class _PackFiles:
+    """Descriptors of the packs read last; at most `KEEP` are open."""
+
+    KEEP = 32
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._open: dict[Path, _OwnedFd] = {}
+
+    def read(self, path: Path, place: Place) -> bytes:
+        owned = self._open.get(path)
+        if owned is None:
+            try:
+                owned = _OwnedFd(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+            except FileNotFoundError:
+                raise missing_file(place, path) from None
+            if len(self._open) >= self.KEEP:
+                self.close()
+            self._open[path] = owned
+        kept = os.pread(owned.fd, place.kept, place.offset)
+        if len(kept) != place.kept:
+            raise corrupt(place.digest, f"{shown(path)} is cut short")
+        return kept
+
+    def close(self) -> None:
+        self._open = {}
+
+
+class _OwnedFd:
+    """A descriptor that is closed when its last user lets go, so that a thread never reads a reused one."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        weakref.finalize(self, os.close, fd)
+
+
+def missing_file(place: Place, path: Path) -> ObjectCorrupt:
+    """The error for an object whose file is gone."""
+    return corrupt(place.digest, f"its file {shown(path)} is gone")
+
+
+def add_file(writer: Writer, name: bytes, folder: int | None, path: bytes) -> tuple[bytes, int, os.stat_result]:
+    """Add a file to a write in one true state: its address, its bytes, its status.
+
+    Errors as `read_stable`: FileNotFoundError and KindChanged are left to the caller.
+    """
+    torn: list[bytes] = []
+
+    def take(fd: int, status: os.stat_result) -> tuple[bytes | None, bytes]:
+        if status.st_size < LOOSE_FROM:
+            return None, read_whole(fd, status)
+        while torn:
+            writer.forget_large(torn.pop())
+        digest, read = writer.add_large(fd, status.st_size)
+        torn.append(digest)
+        expect(read, status)
+        return digest, b""
+
+    (digest, data), status = read_stable(name, folder, path, take)
+    # Only bytes known to be one state of the file are handed on.
+    return writer.add(data) if digest is None else digest, status.st_size, status
+
+
+def _add_named(writer: Writer, path: Path) -> tuple[bytes, int]:
+    name = os.fsencode(path)
+    try:
+        digest, size, _ = add_file(writer, name, None, name)
+    except FileNotFoundError:
+        raise _no_file(name, "there is no such file") from None
+    except KindChanged:
+        raise _no_file(name, "it is no regular file (links are not followed)") from None
+    return digest, size
+
+
+def _no_file(path: bytes, why: str) -> SourceError:
+    place = shown(path)
+    return SourceError(f"cannot store {place}", why=why, next_step=f"ls -l {place}", path=place)

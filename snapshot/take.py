@@ -1,0 +1,153 @@
+"""Taking a snapshot: scan the source, store what is new, give back one id for all of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import attrs
+
+from onrecord.snapshot.digest import digest_of
+from onrecord.snapshot.errors import SourceError, shown
+from onrecord.snapshot.ignore import Rules
+from onrecord.snapshot.scan import Scan, Skipped
+from onrecord.snapshot.statcache import FolderSeen, load, save
+from onrecord.snapshot.store import Store
+from onrecord.snapshot.tree import Root, encode_root
+
+WARN_BYTES = 300_000_000
+WARN_FILES = 20_000
+
+
+@attrs.frozen
+class Snapshot:
+    """A snapshot that is in the store and durable.
+
+    `snapshot_id`: 64 hex digits, equal for equal trees on any machine. `files`, `bytes`: regular files in it
+    and their total size. `bytes_stored`: what this call added to the store. `skipped`: FIFOs, sockets and
+    devices. `warnings`: whole sentences for the user.
+    """
+
+    snapshot_id: str
+    files: int
+    bytes: int
+    bytes_stored: int
+    skipped: tuple[Skipped, ...]
+    warnings: tuple[str, ...]
+
+
+def take_snapshot(
+    source: Path, store: Store, *, cache: Path | None = None, rules: Rules | None = None, rehash: bool = False
+) -> Snapshot:
+    """Record a folder as it is now; durable on return.
+
+    `cache` is a file, one per source folder, that lets an unchanged file pass with one `lstat`; it is made
+    when missing. `rehash` reads every file nevertheless (a write through an old memory mapping can leave a
+    file's times as they were). Nothing in the source is written, and no link in it is followed.
+
+    Errors: SourceError for a source that is no folder and for whatever in it cannot be read, FileChanging,
+    DiskFull, StoreError. On any of them the store is as it was.
+    """
+    rules = Rules() if rules is None else rules
+    root = _open_source(source)
+    try:
+        status = os.fstat(root)
+        key = digest_of(f"{store.identity} {rules} {status.st_dev} {status.st_ino}".encode())
+        before = [] if cache is None or rehash else load(cache, key)
+        writer = store.writer()
+    except BaseException:
+        os.close(root)
+        raise
+    with writer:
+        scan = Scan(writer, rules, before, _private_folders(store))
+        found = scan.run(root)
+        digest = writer.add(encode_root(found))
+        bytes_stored = sum(writer.commit().values())
+    if cache is not None and not scan.unchanged:
+        # Only now: a cache must never speak of objects that did not reach the store.
+        save(cache, key, scan.folders)
+    return Snapshot(
+        snapshot_id=digest.hex(),
+        files=found.files,
+        bytes=found.size,
+        bytes_stored=bytes_stored,
+        skipped=tuple(scan.skipped),
+        warnings=tuple(_warnings(scan, found)),
+    )
+
+
+def _open_source(source: Path) -> int:
+    place = shown(source)
+    try:
+        # The source itself may be given through a link; nothing below it is.
+        return os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        why = "there is no such folder"
+    except NotADirectoryError:
+        why = "it is not a folder"
+    except PermissionError:
+        why = "its rights do not allow to read it"
+    except OSError as error:
+        why = "a part of its path is a link to itself" if error.errno == errno.ELOOP else str(error)
+    raise SourceError(
+        f"cannot take a snapshot of {place}",
+        why=why,
+        next_step="give the folder that holds the training script",
+        path=place,
+    )
+
+
+def _private_folders(store: Store) -> list[tuple[int, int]]:
+    """The store, and the workspace around it: opening a live SQLite file would drop its locks."""
+    out: list[tuple[int, int]] = []
+    workspace = store.folder.parent
+    for folder, mark in ((store.folder, store.folder), (workspace, workspace / "ledger.db")):
+        try:
+            mark.stat()
+            status = folder.stat()
+        except OSError:
+            continue
+        out.append((status.st_dev, status.st_ino))
+    return out
+
+
+def _warnings(scan: Scan, found: Root) -> list[str]:
+    out = [
+        f"{link} points out of the source, to {target}: kept as a link, not followed"
+        for link, target in scan.stray_links
+    ]
+    by_size = found.size > WARN_BYTES
+    if by_size or found.files > WARN_FILES:
+        largest = ", ".join(
+            f"{name} ({size / 1e6:,.1f} MB, {files:,} files)" for name, files, size in _largest(scan.folders, by_size)
+        )
+        out.append(
+            f"the snapshot holds {found.files:,} files and {found.size / 1e6:,.0f} MB; largest: {largest};"
+            " name what the run does not need in .amlignore or .gitignore"
+        )
+    return out
+
+
+def _largest(folders: list[FolderSeen], by_size: bool) -> list[tuple[str, int, int]]:
+    """The three largest entries, each narrowed to the entry inside it that makes up most of it."""
+
+    def weight(entry: tuple[bytes, int, int, int]) -> int:
+        return entry[2] if by_size else entry[1]
+
+    found: list[tuple[str, int, int]] = []
+    for entry in sorted(_entries(b"", folders[-1]), key=weight, reverse=True)[:3]:
+        path, files, size, position = entry
+        while position >= 0:
+            inside = max(_entries(path + b"/", folders[position]), key=weight, default=None)
+            if inside is None or weight(inside) < 0.8 * weight(entry):
+                break
+            path, files, size, position = inside
+        found.append((shown(path) + ("/" if position >= 0 else ""), files, size))
+    return found
+
+
+def _entries(prefix: bytes, folder: FolderSeen) -> list[tuple[bytes, int, int, int]]:
+    """Path, files, bytes and position (-1: a file) of what is directly in a folder."""
+    out = [(prefix + seen[0], 1, seen[4], -1) for seen in folder.files]
+    return out + [(prefix + ref[0], ref[3], ref[4], ref[1]) for ref in folder.folders]
