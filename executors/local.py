@@ -19,7 +19,8 @@ from onrecord.executors.identity import boot_id, is_same_process
 from onrecord.executors.protocol import Ended, Launch, Progress, Started, Waiting
 
 EXIT_BYTES = 4096  # reserved for the exit file, whose message is cut to 600 characters
-STARTED_BYTES = 512
+STARTED_BYTES = 1024
+LOCK_FD = 3
 FIRST_PAUSE_SECONDS = 0.001
 LONGEST_PAUSE_SECONDS = 0.1
 HELD_BACK = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}  # until the supervisor can take them
@@ -147,13 +148,13 @@ def _spawn(control: Path, held: int) -> None:
     try:
         pid = os.posix_spawn(
             sys.executable,
-            [sys.executable, "-I", "-S", _program(), os.fspath(control)],
+            [sys.executable, "-I", "-S", _program(), os.fspath(control), str(LOCK_FD)],
             os.environ,
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, os.fspath(control / records.LOG), writing, 0o600),
                 (os.POSIX_SPAWN_DUP2, 1, 2),
-                (os.POSIX_SPAWN_DUP2, held, 3),
+                (os.POSIX_SPAWN_DUP2, held, LOCK_FD),
             ],
             setsid=True,
             setsigmask=HELD_BACK,
@@ -210,8 +211,8 @@ def _supervised(control: Path) -> bool:
     held = lock.is_held(control / records.LOCK)
     if held is not None:
         return held
-    started = records.read_started(control)
-    return started is not None and is_same_process(started.pid, started.start_ticks, started.boot_id)
+    found = records.read_supervisor(control)
+    return found is not None and is_same_process(found.pid, found.start_ticks, found.boot_id)
 
 
 def _sleep_beside_supervisor(control: Path, seconds: float) -> bool:

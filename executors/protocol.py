@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -14,6 +14,10 @@ import attrs
 from onrecord.executors.errors import InvalidLaunch
 
 REASONS = frozenset({"exited", "time_limit", "stopped", "not_started", "lost"})
+
+
+def _words(command: Iterable[str]) -> tuple[str, ...]:
+    return tuple(command)
 
 
 def _absolute(path: Path | str) -> Path:
@@ -39,7 +43,7 @@ class Launch:
     Paths are made absolute. Raises `InvalidLaunch`.
     """
 
-    command: tuple[str, ...] = attrs.field(converter=tuple)
+    command: tuple[str, ...] = attrs.field(converter=_words)
     working_directory: Path = attrs.field(converter=_absolute)
     environment: Mapping[str, str] = attrs.field(converter=_frozen)
     stdout: Path = attrs.field(converter=_absolute)

@@ -33,7 +33,7 @@ LARGEST = 64 * 1024 * 1024  # a launch carries a whole environment; the kernel t
 
 @attrs.frozen
 class Supervisor:
-    """Who the supervisor is, as it wrote it into the lock file."""
+    """Who the supervisor is, as it wrote it into the lock file and beside the script's identity."""
 
     pid: int
     start_ticks: int
@@ -57,14 +57,16 @@ def read_bytes(path: Path) -> bytes | None:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
         return None
-    with os.fdopen(fd, "rb") as file:
-        try:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST:
-                return None
-            return file.read()
-        except OSError:
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST:
             return None
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            return file.read()
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
 
 
 def exists(path: Path) -> bool:
@@ -108,8 +110,10 @@ def read_started(control: Path, name: str = STARTED) -> Started | None:
 
 
 def read_supervisor(control: Path) -> Supervisor | None:
-    """Who holds, or last held, the lock."""
+    """Who holds, or last held, the lock: as the lock file says, or the record of the start."""
     found = _identity(_read_json(control / LOCK))
+    if found is None:
+        found = _identity((_read_json(control / STARTED) or {}).get("supervisor"))
     return Supervisor(*found) if found else None
 
 

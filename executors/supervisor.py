@@ -3,11 +3,11 @@
 A complete program in one file that needs nothing but Python's standard library, so that the same file
 can be sent to another machine:
 
-    python -I -S supervisor.py CONTROL_FOLDER
+    python -I -S supervisor.py CONTROL_FOLDER [DESCRIPTOR]
 
 The folder holds `launch` (what to run) and receives `starting`/`started` and, last, `exit`. The file
-`supervisor.lock` is locked (flock) for as long as this process lives: descriptor 3 when the caller has
-locked it already, else locked here. docs/decisions-executors.md says why each unusual step is taken.
+`supervisor.lock` is locked (flock) for as long as this process lives: by the caller already if it passes
+an inherited DESCRIPTOR of it, else here. docs/decisions-executors.md says why each unusual step is taken.
 
 The time limit counts on the monotonic clock: neither a stepped wall clock nor the time that a suspended
 machine spends asleep brings the end of a script nearer.
@@ -29,7 +29,6 @@ else:
         import signal
 
 VERSION = 1
-LOCK_FD = 3
 LEFTOVER_SECONDS = 2.0  # for processes that outlive the script: to end by themselves, then after SIGTERM
 FREEZE_ROUNDS = 200
 EXIT_CODE_REFUSED = 75  # EX_TEMPFAIL of sysexits.h: supervised already, or has run already
@@ -294,8 +293,8 @@ def start_script(order: Order, control: Control, boot: str) -> tuple[Script, dic
     os.close(go_reader)
     os.close(report_writer)
     script = Script(pid)
-    started = identity(pid, boot)
-    fd = control.write("starting.tmp", dumps(started))
+    started = {**identity(pid, boot), "supervisor": identity(os.getpid(), boot)}
+    fd = control.write("starting.tmp", dumps(started) + b"\n")
     control.rename("starting.tmp", "starting")
     try:
         os.write(go_writer, b"!")
@@ -322,7 +321,6 @@ def identity(pid: int, boot: str) -> dict[str, object]:
         "start_ticks": int(fields[19]) if fields else 0,
         "boot_id": boot,
         "at": time.time_ns() // 1000,
-        "supervisor_pid": os.getpid(),
     }
 
 
@@ -546,22 +544,17 @@ def describe(reason: str, script: Script, limit: float | None, memory_kills: int
 # ---- the life of a supervisor ------------------------------------------------------------------------
 
 
-def keep_lock(control: Control, boot: str) -> bool:
-    """Hold the lock on descriptor 3, never passed on, with our identity in the file; False: another has it."""
-    fd = os.open("supervisor.lock", os.O_RDWR | os.O_CREAT, 0o600, dir_fd=control.fd)
-    try:
-        inherited = os.path.samestat(os.fstat(LOCK_FD), os.fstat(fd)) and fd != LOCK_FD
-    except OSError:
-        inherited = False
-    if inherited:
-        os.close(fd)
-    elif not take_lock(fd):
-        return False
+def keep_lock(control: Control, inherited: int | None, boot: str) -> bool:
+    """Hold the lock, never passed on, with our identity in the file; False: another process has it."""
+    if inherited is None:
+        fd = os.open("supervisor.lock", os.O_RDWR | os.O_CREAT, 0o600, dir_fd=control.fd)
+        if not take_lock(fd):
+            return False
     else:
-        os.dup2(fd, LOCK_FD)
-    os.set_inheritable(LOCK_FD, False)
+        fd = inherited
+        os.set_inheritable(fd, False)
     line = dumps(identity(os.getpid(), boot)) + b"\n"
-    os.pwrite(LOCK_FD, line + b" " * (255 - len(line)), 0)
+    os.pwrite(fd, line + b" " * (255 - len(line)), 0)
     return True
 
 
@@ -575,7 +568,7 @@ def take_lock(fd: int) -> bool:
     return True
 
 
-def close_inherited(kept: set[int]) -> None:
+def close_inherited(kept: set[int | None]) -> None:
     """Whatever the caller's libraries left inheritable is neither ours nor the script's."""
     try:
         names = os.listdir("/dev/fd")  # noqa: PTH208 - pathlib costs 5 ms here
@@ -632,12 +625,13 @@ def supervise(control: Control, order: Order, signals: Signals, boot: str) -> No
 
 def main(arguments: list[str]) -> int:
     """Supervise what the control folder orders; 0, or 75 when that has been supervised already."""
-    close_inherited({0, 1, 2, LOCK_FD})
+    inherited = int(arguments[1]) if len(arguments) > 1 else None
+    close_inherited({0, 1, 2, inherited})
     control = Control(arguments[0])
     signals = Signals()
     order = Order(control.read("launch"))
     boot = read_text("/proc/sys/kernel/random/boot_id").strip() or order.values.get(b"boot_id", b"").decode()
-    if not keep_lock(control, boot):
+    if not keep_lock(control, inherited, boot):
         return EXIT_CODE_REFUSED
     if any(control.has(name) for name in ("starting", "started", "exit")):
         return EXIT_CODE_REFUSED

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 2.0  # nobody waits for the results of a tree whose end nobody will learn
 FREEZE_ROUNDS = 100
+SCANS = 20
 GIVE_UP_SECONDS = 30.0  # for what the kernel does not let die (uninterruptible sleep)
 ACCESS_MODE = 0o3  # O_ACCMODE
 
@@ -59,20 +61,32 @@ def members(seed: Seed) -> dict[int, psutil.Process]:
     stdout or stderr is a log file of the run, or a descendant of any of these. Empty after a restart of
     the machine. A daemon that gave up all of these is not found.
     """
-    import psutil
-
     if seed.script is not None and seed.script.boot_id != boot_id():
         return {}
+    for _ in range(SCANS):
+        try:
+            return _scan(seed)
+        except ProcessLookupError:
+            # Listed and gone before it was looked at, perhaps after a fork: a process that keeps forking
+            # and ending would be missed for ever.
+            continue
+    return _scan(seed, strict=False)
+
+
+def _scan(seed: Seed, *, strict: bool = True) -> dict[int, psutil.Process]:
+    """One look at every process. Raises `ProcessLookupError` if one ended meanwhile and that matters."""
+    import psutil
+
     alive = {process.pid: process for process in _living()}
     spared = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     logs = _file_ids(seed.outputs)
     session = _session(seed)
-    found = {
-        pid
-        for pid in alive
-        if pid not in spared
-        and (_in_session(pid, session) or _carries(pid, alive[pid], seed.token) or _writes_to(pid, logs))
-    }
+    found = set()
+    for pid in alive.keys() - spared:
+        if _in_session(pid, session) or _carries(pid, seed.token) or _writes_to(pid, logs):
+            found.add(pid)
+        elif strict:
+            os.getsid(pid)
     parents = {pid: process.info["ppid"] for pid, process in alive.items()}
     grown = True
     while grown:
@@ -162,13 +176,21 @@ def _in_session(pid: int, session: int) -> bool:
         return False
 
 
-def _carries(pid: int, process: psutil.Process, token: str) -> bool:
-    import psutil
-
+def _carries(pid: int, token: str) -> bool:
+    """Whether its environment, as it was at its exec, holds the token."""
     if not token:
         return False
     try:
-        return process.environ().get(MARKER) == token
+        return f"{MARKER}={token}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return sys.platform == "darwin" and _carries_by_psutil(pid, token)
+
+
+def _carries_by_psutil(pid: int, token: str) -> bool:
+    import psutil
+
+    try:
+        return psutil.Process(pid).environ().get(MARKER) == token
     except (psutil.Error, OSError, ValueError):
         return False
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
 
 import attrs
 
@@ -14,11 +17,12 @@ from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.projections import HOT
 from onrecord.ledger.recorded import Recorded
+from onrecord.ledger.schema import TRIGGERS
 from onrecord.ledger.states import state_after
 
 _HOT_COLUMNS = (
-    "run_id, head, experiment, number, name, status, created_at, started_at, ended_at, exit_code, signal, error,"
-    " snapshot_id, sealed"
+    "run_id, seq, head, experiment, number, name, run_type, parent, status, created_at, started_at, ended_at,"
+    " exit_code, signal, error, snapshot_id, sealed"
 )
 
 
@@ -48,39 +52,59 @@ class Audit:
 
 
 def audit(journal: Journal) -> Audit:
-    """Read the whole ledger once and compare it with what its hashes, its order and its states must be."""
+    """Read the whole ledger once and compare it with what its hashes, its order and its states must be.
+
+    Of the moment when it is called: appends meanwhile go on and are not looked at. Costs memory for the
+    hashes (32 bytes an event) and one row a run. Raises LedgerDamaged where SQLite cannot read on.
+    """
     result = Audit()
-    replay = sqlite3.connect(":memory:", isolation_level=None)
-    replay.executescript(HOT.SCHEMA)
-    tree = merkle.Frontier()
-    runs: dict[bytes, _Run] = {}
-    for row in _raw_events(journal):
-        _check_event(row, tree, runs, replay, result)
-    result.events, result.runs, result.root = tree.size, len(runs), tree.root().hex()
-    _compare_runs(journal, replay, result)
-    replay.close()
-    for (problem,) in journal.fetch("PRAGMA quick_check"):
-        if problem != "ok":
-            result.wrong("the database file", str(problem))
+    stored, last = _stored_runs(journal)
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as replay:
+        replay.executescript(HOT.SCHEMA)
+        state = _State(replay)
+        for row in _raw_events(journal, last):
+            _check_event(row, state, result)
+        result.events, result.runs, result.root = state.tree.size, len(state.runs), state.tree.root().hex()
+        _compare_runs(stored, replay, result)
+    _check_database(journal, result)
     return result
 
 
 @attrs.define
 class _Run:
     status: str | None = None
+    version: int = 0
     leaves: list[bytes] = attrs.field(factory=list)
 
 
-_Row = tuple[int, bytes, int, str, int, bytes | None, bytes | None, bytes, bytes]
+@attrs.define
+class _State:
+    replay: sqlite3.Connection
+    seq: int = 0
+    tree: merkle.Frontier = attrs.field(factory=merkle.Frontier)
+    runs: dict[bytes, _Run] = attrs.field(factory=dict)
 
 
-def _raw_events(journal: Journal) -> Iterator[_Row]:
-    after = 0
+_Row = tuple[int, bytes, int, bytes, int, bytes | None, bytes | None, bytes, bytes]
+
+
+def _stored_runs(journal: Journal) -> tuple[dict[str, tuple[Any, ...]], int]:
+    # One statement, so that the table and the last event are of one moment: beside a live writer, anything
+    # else reports runs that are one event ahead of what was replayed.
+    rows = journal.fetch(
+        f"SELECT (SELECT coalesce(max(seq), 0) FROM events), {_HOT_COLUMNS} FROM (SELECT 1) LEFT JOIN runs"  # noqa: S608
+    )
+    return {row[1]: row[1:] for row in rows if row[1] is not None}, rows[0][0]
+
+
+def _raw_events(journal: Journal, last: int) -> Iterator[_Row]:
+    after = -(2**63)
     while True:
+        # The type as bytes: text that is not UTF-8 is a finding, not the end of the audit.
         rows = journal.fetch(
-            "SELECT seq, stream, rseq, type, ts, salt, payload, pcommit, leaf FROM events WHERE seq > ?"
-            " ORDER BY seq LIMIT 2000",
-            (after,),
+            "SELECT seq, stream, rseq, CAST(type AS BLOB), ts, salt, payload, pcommit, leaf FROM events"
+            " WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT 500",
+            (after, last),
         )
         yield from rows
         if not rows:
@@ -88,36 +112,45 @@ def _raw_events(journal: Journal) -> Iterator[_Row]:
         after = rows[-1][0]
 
 
-def _check_event(
-    row: _Row, tree: merkle.Frontier, runs: dict[bytes, _Run], replay: sqlite3.Connection, result: Audit
-) -> None:
-    seq, stream, version, kind, at, salt, payload, commitment, leaf = row
+def _check_event(row: _Row, state: _State, result: Audit) -> None:
+    seq, stream, version, kind_bytes, at, _, payload, _, leaf = row
     where = f"event {seq}"
-    if seq != tree.size + 1:
-        result.wrong(where, f"events are missing: the one before it has seq {tree.size}")
+    kind = kind_bytes.decode("utf-8", "replace")
+    run = state.runs.setdefault(stream, _Run())
+    if seq != state.seq + 1:
+        result.wrong(where, f"events are missing: the one before it has seq {state.seq}")
+    if version != run.version + 1:
+        result.wrong(where, f"in its run {id_text(stream)} it is event {version}, after event {run.version}")
+    _check_hashes(row, kind, where, result)
+    after = state_after(run.status, kind)
+    if after is None:
+        result.wrong(where, f"{kind} cannot follow the state {run.status or 'of a run that does not exist'}")
+    recorded = Recorded(seq, id_text(stream), version, kind, at, decode(kind, payload))
+    _check_meaning(recorded, run, where, result)
+    state.tree.add(leaf)
+    run.leaves.append(leaf)
+    state.seq, run.version, run.status = seq, version, after or run.status
+    try:
+        HOT.apply(state.replay, recorded)
+    except (sqlite3.Error, TypeError):
+        result.wrong(where, "it cannot be replayed")
+
+
+def _check_hashes(row: _Row, kind: str, where: str, result: Audit) -> None:
+    seq, stream, version, kind_bytes, at, salt, payload, commitment, leaf = row
     if (payload is None) != (salt is None):
         result.wrong(where, "its payload and its salt were not erased together")
     elif payload is None:
         result.erased += 1
     elif salt is not None and merkle.payload_commitment(salt, payload) != commitment:
         result.wrong(where, "its payload is not what was written (the commitment differs)")
-    if merkle.leaf_hash(seq, stream, version, at, kind, commitment) != leaf:
-        result.wrong(where, "its fields are not what was written (the leaf differs)")
-    tree.add(leaf)
-    run = runs.setdefault(stream, _Run())
-    if version != len(run.leaves) + 1:
-        result.wrong(where, f"its run {id_text(stream)} has {len(run.leaves)} events before it, not {version - 1}")
-    after = state_after(run.status, kind)
-    if after is None:
-        result.wrong(where, f"{kind} cannot follow the state {run.status or 'of a run that does not exist'}")
-    recorded = Recorded(seq, id_text(stream), version, kind, at, decode(kind, payload))
-    _check_meaning(recorded, run, where, result)
-    run.leaves.append(leaf)
-    run.status = after or run.status
     try:
-        HOT.apply(replay, recorded)
-    except (sqlite3.Error, TypeError):
-        result.wrong(where, "it cannot be replayed")
+        same = len(stream) == 16 and kind.encode() == kind_bytes
+        same = same and merkle.leaf_hash(seq, stream, version, at, kind, commitment) == leaf
+    except struct.error:
+        same = False
+    if not same:
+        result.wrong(where, "its fields are not what was written (the leaf differs)")
 
 
 def _check_meaning(recorded: Recorded, run: _Run, where: str, result: Audit) -> None:
@@ -132,10 +165,9 @@ def _check_meaning(recorded: Recorded, run: _Run, where: str, result: Audit) -> 
         result.objects.add(event.digest)
 
 
-def _compare_runs(journal: Journal, replay: sqlite3.Connection, result: Audit) -> None:
-    select = f"SELECT {_HOT_COLUMNS} FROM runs ORDER BY run_id"  # noqa: S608
-    stored = {row[0]: row for row in journal.fetch(select)}
-    replayed = {row[0]: row for row in replay.execute(select)}
+def _compare_runs(stored: dict[str, tuple[Any, ...]], replay: sqlite3.Connection, result: Audit) -> None:
+    rows = replay.execute(f"SELECT {_HOT_COLUMNS} FROM runs")  # noqa: S608
+    replayed = {row[0]: row for row in rows}
     names = [name.strip() for name in _HOT_COLUMNS.split(",")]
     for run_id in sorted(stored.keys() | replayed.keys()):
         before, after = stored.get(run_id), replayed.get(run_id)
@@ -146,3 +178,12 @@ def _compare_runs(journal: Journal, replay: sqlite3.Connection, result: Audit) -
         for name, had, must in zip(names, before, after, strict=True):
             if had != must:
                 result.wrong(f"table runs, run {run_id}", f"{name} is {had!r}, the events say {must!r}")
+
+
+def _check_database(journal: Journal, result: Audit) -> None:
+    found = {name for (name,) in journal.fetch("SELECT name FROM sqlite_master WHERE type = 'trigger'")}
+    for name in sorted(TRIGGERS - found):
+        result.wrong("the database file", f"the trigger {name} is missing: nothing keeps the events from being changed")
+    for (problem,) in journal.fetch("PRAGMA quick_check"):
+        if problem != "ok":
+            result.wrong("the database file", str(problem))

@@ -157,7 +157,7 @@ def _unpack_series(entry: dict[str, Any], columns: list[bytes]) -> Series:
     values, steps, times = columns
     code = _CODES[entry["kind"]]
     points = list(json.loads(values)) if code is None else _native(array(code, values)).tolist()
-    known = _unpack_integers(steps) if steps else [None] * len(points)
+    known: list[int | None] = _unpack_integers(steps) if steps else [None] * len(points)
     at: list[Any] = _unpack_integers(times) if times else []
     if not len(points) == len(known) == len(at) == entry["count"] or None in at or not isinstance(entry["name"], str):
         raise ValueError("a series whose columns differ in length")

@@ -1,7 +1,8 @@
 """Events to the exact bytes that are hashed and stored, and back.
 
 JSON with sorted keys, no blanks and only ASCII, so that equal events have equal bytes and a lone
-surrogate (a file name that is not UTF-8) survives; `v` is the payload's version. Metric chunks
+surrogate (a file name that is not UTF-8) survives (a high one before a low one reads as the character that
+they mean together); `v` is the payload's version. Metric chunks
 have a packed form of their own (`chunk`). A type or version not known here reads as `Unknown`.
 """
 

@@ -66,6 +66,9 @@ class Database:
         if self.newer is not None and getattr(problem, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
             # A later schema need not have the tables and columns that are asked for here.
             return problems.newer(self.path, self.newer)
+        if isinstance(problem, FileNotFoundError):
+            # Only what lies beside the open database is opened by name: its folder has gone.
+            return problems.lost(self.path)
         return problems.explained(self.path, problem)
 
     def sync(self) -> None:
@@ -136,12 +139,14 @@ class Database:
             connection.execute("PRAGMA query_only = 1")
         elif self.read_only and version == 0:
             raise problems.no_ledger(self.path, "it is empty, and its folder cannot be written")
-        elif version < VERSION and not self.read_only:
-            self._migrate(connection)
+        elif not self.read_only:
+            # A backup (VACUUM INTO) comes without the log's mode, and then nothing here would be synced.
+            if version < VERSION or connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                self._make_ready(connection)
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA synchronous = NORMAL")
 
-    def _migrate(self, connection: sqlite3.Connection) -> None:
+    def _make_ready(self, connection: sqlite3.Connection) -> None:
         from onrecord.ledger.migrations import migrate
 
         with self.lock:

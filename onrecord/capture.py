@@ -16,6 +16,7 @@ import attrs
 
 from onrecord.errors import OnRecordError
 from onrecord.ledger.events import Event, FileRecorded
+from onrecord.snapshot.errors import DiskFull
 from onrecord.snapshot.store import Store, Stored
 
 FOLDERS = ("outputs", "logs")
@@ -49,10 +50,14 @@ class Capture:
         self._digests.update(digests)
 
     def look(self, *, final: bool) -> int:
-        """Record new and changed files, only settled ones unless `final`; returns how many."""
+        """Record new and changed files, only settled ones unless `final`; returns how many.
+
+        `problems` names those that this look could not keep. Raises DiskFull; what was taken before is recorded.
+        """
         now = time.time_ns()
         changed: list[tuple[str, Path, _Seen]] = []
         self.unsettled = False
+        self.problems = []
         for name, path, seen in self._files():
             if self._known.get(name) == seen:
                 continue
@@ -71,21 +76,26 @@ class Capture:
 
     def _take(self, files: Sequence[tuple[str, Path, _Seen]]) -> None:
         events: list[Event] = []
+        kept: dict[str, tuple[_Seen, str]] = {}
         for (name, _, seen), stored in zip(files, self._put(files), strict=True):
             if stored is None:
                 continue
-            self._known[name] = seen
+            kept[name] = (seen, stored.digest)
             if self._digests.get(name) != stored.digest:
-                self._digests[name] = stored.digest
                 events.append(
                     FileRecorded(name=name, digest=stored.digest, size=stored.size, bytes_stored=stored.bytes_stored)
                 )
         if events:
             self._record(events)
+        # Known only now: a look that failed to record them must be followed by one that does.
+        for name, (seen, digest) in kept.items():
+            self._known[name], self._digests[name] = seen, digest
 
     def _put(self, files: Sequence[tuple[str, Path, _Seen]]) -> list[Stored | None]:
         try:
             return list(self._store.put_files([path for _, path, _ in files]))
+        except DiskFull:
+            raise
         except (OnRecordError, OSError):
             # One bad file must not cost the others: find it, name it, keep the rest.
             return [self._put_one(name, path) for name, path, _ in files]
@@ -93,6 +103,8 @@ class Capture:
     def _put_one(self, name: str, path: Path) -> Stored | None:
         try:
             return self._store.put_file(path)
+        except DiskFull:
+            raise
         except FileNotFoundError:
             return None
         except (OnRecordError, OSError) as problem:

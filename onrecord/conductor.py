@@ -8,53 +8,68 @@ descriptors that carry the word to start, the answer, and the run's lock.
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 import time
-import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onrecord.capture import Capture
 from onrecord.errors import OnRecordError
-from onrecord.executors.errors import AlreadyStarted
-from onrecord.executors.protocol import Ended, Launch, Progress, Started, Waiting
+from onrecord.executors.errors import AlreadyStarted, NothingStarted
+from onrecord.executors.protocol import Ended, Executor, Launch, Progress, Started, Waiting
 from onrecord.executors.registry import executor_named
-from onrecord.ingest import has_more, ingest
-from onrecord.inventory import NAME as INVENTORY_NAME
-from onrecord.inventory import Inventory
-from onrecord.ledger.errors import IllegalTransition, LedgerBusy, LedgerFull, UnknownRun
-from onrecord.ledger.events import Event, RunCanceled, RunFailed, RunFinalizing, RunPreparing, RunRunning
-from onrecord.ledger.states import CANCEL_REQUESTED, FINALIZING, RUNNING, TERMINAL
+from onrecord.ingest import has_more, ingest, size_of
+from onrecord.ledger.errors import IllegalTransition, UnknownRun
+from onrecord.ledger.events import (
+    Event,
+    RunCanceled,
+    RunFailed,
+    RunFinalizing,
+    RunPreparing,
+    RunQueued,
+    RunRunning,
+)
+from onrecord.ledger.states import CANCEL_REQUESTED, FINALIZING, PREPARING, TERMINAL
 from onrecord.outcome import last_event
+from onrecord.patience import patiently, say
+from onrecord.preparation import GRACE_SECONDS, prepare
 from onrecord.script_environment import command_of, environment_of
-from onrecord.snapshot.restore import restore_snapshot
 from onrecord.watcher import Watcher
 from onrecord.workspace import Workspace
 
-GRACE_SECONDS = 10.0
+if TYPE_CHECKING:
+    from onrecord.inventory import Inventory
+
 _FIRST_LOOK_SECONDS = 0.05
 _LOOK_SECONDS = 0.25
 _LOOK_AT_FILES_SECONDS = 10.0
-_RETRY_SECONDS = 5.0
+_LOOK_AT_LEDGER_SECONDS = 2.0
 
 
 def main(arguments: Sequence[str]) -> int:
     """Wait for the word, then conduct the run to its end."""
-    root, run_id, word, answer, _lock = arguments
-    os.read(int(word), 1)
+    root, run_id, *descriptors = arguments
+    word, answer, lock = (int(text) for text in descriptors)
+    for fd in (word, answer, lock):
+        # Whatever is started from here must not keep the lock of a conductor that has died.
+        os.set_inheritable(fd, False)
+    os.read(word, 1)
     workspace = Workspace(Path(root).parent)
     try:
         workspace.query.run(run_id)
     except UnknownRun:
+        import shutil
+
         # The submitter died before the run was on record.
         shutil.rmtree(workspace.layout.run(run_id).path, ignore_errors=True)
         return 0
-    conductor = Conductor(workspace, run_id, int(answer))
+    conductor = Conductor(workspace, run_id, answer)
     try:
         conductor.conduct()
     except Exception:
+        import traceback
+
         conductor.give_up(traceback.format_exc())
         raise
     return 0
@@ -69,12 +84,15 @@ class Conductor:
         self._answer = answer
         self._folder = workspace.layout.run(run_id)
         self._control = self._folder.path
-        self._config: dict[str, Any] = {}
         self._capture: Capture | None = None
         self._inventory: Inventory | None = None
         self._watcher: Watcher | None = None
         self._warnings: list[str] = []
+        self._started: Started | None = None
+        self._noted = False
         self._stop_asked = False
+        self._spool_size = 0
+        self._next_ledger = 0.0
         self._next_files = 0.0
 
     def conduct(self) -> None:
@@ -83,42 +101,50 @@ class Conductor:
         if status in TERMINAL:
             self._tell_truth()
             return
-        self._config = self._read_config()
-        self._executor = executor_named(self._config["target"])
         progress = self._executor.poll(self._control)
-        if isinstance(progress, Waiting) and not self._begin(status):
+        # Its supervisor may just be coming up: then the script has its working copy, and is not to be given another.
+        if isinstance(progress, Waiting) and not self._is_launched() and not self._begin(status):
             return
-        self._finish(self._watch(progress))
+        ended = self._watch(progress)
+        if ended is None:
+            self._close_without_folder()
+        else:
+            self._finish(ended)
 
     def give_up(self, trace: str) -> None:
         """Something here failed that should not: say so in the run rather than leave it open."""
-        sys.stderr.write(trace)
+        say(trace)
         error = {"code": "InternalError", "message": trace.strip().splitlines()[-1], "details": trace[-3000:]}
         try:
-            if not isinstance(self._executor.poll(self._control), Waiting | Ended):
+            progress = self._executor.poll(self._control)
+            if isinstance(progress, Started) or (isinstance(progress, Waiting) and self._is_launched()):
                 # The script lives: the next command gives the run another conductor.
                 return
-        except (AttributeError, OnRecordError):
-            pass
-        self._append([RunFailed(error=error)], seal=True)
+        except OnRecordError:
+            progress = Waiting()
+        exit_code, signal = (progress.exit_code, progress.signal) if isinstance(progress, Ended) else (None, None)
+        try:
+            self._append([RunFailed(error=error, exit_code=exit_code, signal=signal)], seal=True)
+        except IllegalTransition:
+            # It had come to its end before.
+            return
 
     # ---- before the script ---------------------------------------------------------------------
 
     def _begin(self, status: str) -> bool:
         """Prepare the run and start its script; False when it ended instead."""
-        if status in (RUNNING, FINALIZING):
-            message = f"its folder {self._control} was removed while it ran, and with it how it ended"
-            self._end(RunFailed(error={"code": "Lost", "message": message}))
+        if status == FINALIZING or self._workspace.query.run(self._run_id).started_at is not None:
+            self._close_without_folder()
             return False
         if status == CANCEL_REQUESTED:
             self._end(RunCanceled(message="it was canceled before its script started"))
             return False
         try:
-            self._append([RunPreparing(attempt=self._attempts() + 1)])
+            self._append(self._preparing(status))
         except IllegalTransition:
             return self._begin(self._status())
         try:
-            launch = self._prepare()
+            launch = prepare(self._workspace, self._run_id, self._config)
         except (OnRecordError, OSError) as problem:
             self._end(RunFailed(error={"code": "PreparationFailed", "message": str(problem)}))
             return False
@@ -126,27 +152,19 @@ class Conductor:
             return self._begin(CANCEL_REQUESTED)
         return self._start(launch)
 
-    def _prepare(self) -> Launch:
-        folder, row = self._folder, self._workspace.query.run(self._run_id)
-        if folder.work.exists():
-            shutil.rmtree(folder.work)
-        restore_snapshot(self._workspace.store, str(row.snapshot_id), folder.work)
-        for name in ("outputs", "logs"):
-            (folder.work / name).mkdir(exist_ok=True)
-        for path in (folder.logs, folder.records):
-            path.mkdir(exist_ok=True)
-        for path in (folder.stdout, folder.stderr, folder.spool):
-            path.touch()
-        return Launch(
-            command=command_of(self._config),
-            working_directory=folder.work,
-            environment=environment_of(self._config, self._workspace, row),
-            stdout=folder.stdout,
-            stderr=folder.stderr,
-            control=self._control,
-            time_limit_seconds=self._config["max_run_duration_seconds"],
-            grace_seconds=GRACE_SECONDS,
-        )
+    def _preparing(self, status: str) -> list[Event]:
+        again: list[Event] = []
+        if status == PREPARING:
+            again.append(RunQueued(reason="the conductor that prepared it died"))
+        return [*again, RunPreparing(attempt=self._attempts() + 1)]
+
+    def _is_launched(self) -> bool:
+        """Whether a script was set on its way from the run's folder."""
+        try:
+            self._executor.logs(self._control)
+        except NothingStarted:
+            return False
+        return True
 
     def _start(self, launch: Launch) -> bool:
         try:
@@ -156,36 +174,54 @@ class Conductor:
         except OnRecordError as problem:
             self._end(RunFailed(error={"code": "StartFailed", "message": str(problem)}))
             return False
+        self._ask_for_inventory(launch.command[0], launch.environment)
+        return True
+
+    def _ask_for_inventory(self, interpreter: str, environment: Mapping[str, str]) -> None:
+        # Imported once the script is on its way, which is what the submitter waits for.
+        from onrecord.inventory import Inventory
+
         try:
             answer = self._folder.records / "environment.json"
-            self._inventory = Inventory(launch.command[0], launch.environment, launch.working_directory, answer)
+            self._inventory = Inventory(interpreter, environment, self._folder.work, answer)
         except OSError:
             # An interpreter that cannot be started: the run itself will say so.
             pass
-        return True
 
     # ---- while it runs -------------------------------------------------------------------------
 
-    def _watch(self, progress: Progress) -> Ended:
+    def _watch(self, progress: Progress) -> Ended | None:
+        """Accompany the script to its end; None when the run's folder was removed from under it."""
         begun = time.monotonic()
         while not isinstance(progress, Ended):
             if isinstance(progress, Started):
+                self._started = progress
                 self._note_running(progress)
                 self._tell_truth()
+            elif not self._is_launched():
+                return None
             self._look()
             # A short script is followed closely, a long one costs next to nothing.
             pause = _FIRST_LOOK_SECONDS if time.monotonic() - begun < 1 else _LOOK_SECONDS
             progress = self._executor.wait(self._control, pause, progress)
         if progress.reason == "lost":
-            progress = self._executor.recover(self._control)
+            progress = self._settled(progress)
         if not isinstance(progress, Ended):
             return self._watch(progress)
         if progress.started is not None:
             self._note_running(progress.started)
         return progress
 
+    def _settled(self, lost: Ended) -> Progress:
+        try:
+            return self._executor.recover(self._control)
+        except OnRecordError as problem:
+            # Its processes were ended; that there was no room to write so down beside them changes nothing.
+            self._warnings.append(str(problem))
+            return lost
+
     def _note_running(self, started: Started) -> None:
-        if getattr(self, "_noted", False):
+        if self._noted:
             return
         self._noted = True
         if self._workspace.query.run(self._run_id).started_at is not None:
@@ -203,16 +239,26 @@ class Conductor:
             pass
 
     def _look(self) -> None:
-        if not self._stop_asked and self._folder.cancel.exists() and self._status() == CANCEL_REQUESTED:
-            self._executor.stop(self._control)
-            self._stop_asked = True
         try:
-            if has_more(self._folder.spool, 0):
+            self._obey()
+            size = size_of(self._folder.spool)
+            if size != self._spool_size:
                 ingest(self._workspace.journal, self._run_id, self._folder.spool)
+                self._spool_size = size
             self._look_at_files()
         except (OnRecordError, OSError) as problem:
             # No room now: the script goes on, and the last look takes what is still missing.
-            sys.stderr.write(f"{problem}\n")
+            say(f"{problem}\n")
+
+    def _obey(self) -> None:
+        """Pass on a request to cancel: at once where its file is there, soon where only the ledger has it."""
+        now = time.monotonic()
+        if self._stop_asked or not (now > self._next_ledger or self._folder.cancel.exists()):
+            return
+        self._next_ledger = now + _LOOK_AT_LEDGER_SECONDS
+        if self._status() == CANCEL_REQUESTED:
+            self._executor.stop(self._control)
+            self._stop_asked = True
 
     def _look_at_files(self) -> None:
         now = time.monotonic()
@@ -246,33 +292,66 @@ class Conductor:
             survivors_ended=ended.survivors_killed,
         )
         if ended.started is not None and self._status() not in (FINALIZING, *TERMINAL):
-            self._append([finalizing])
+            try:
+                self._append([finalizing])
+            except IllegalTransition:
+                # Someone else came first; what is still missing is added all the same.
+                pass
         if self._watcher is not None:
             self._watcher.stop()
         self._keep_files()
         limit = self._config["max_run_duration_seconds"]
         self._end(last_event(ended, self._folder.stderr, limit, self._warnings))
 
+    def _close_without_folder(self) -> None:
+        """The run's folder is gone: end what still runs, and say what the ledger alone can still tell."""
+        from onrecord import lost_folder
+
+        known = lost_folder.how_it_ended(self._workspace.journal, self._run_id)
+        if known is not None:
+            self._finish(known)
+            return
+        started = self._started or lost_folder.who_it_was(self._workspace.journal, self._run_id)
+        lost_folder.end_processes(self._control, started, GRACE_SECONDS)
+        message = f"its folder {self._control} was removed while it ran, and with it how it ended"
+        if self._status() == CANCEL_REQUESTED:
+            self._end(RunCanceled(message=message))
+        else:
+            self._end(RunFailed(error={"code": "Lost", "message": message}))
+
     def _keep_files(self) -> None:
+        journal, spool = self._workspace.journal, self._folder.spool
         try:
-            ingest(self._workspace.journal, self._run_id, self._folder.spool)
+            patiently(lambda: ingest(journal, self._run_id, spool))
         except (OnRecordError, OSError) as problem:
-            self._warnings.append(f"metrics still in {self._folder.spool} could not be taken in: {problem}")
+            self._warnings.append(f"metrics still in {spool} could not be taken in: {problem}")
         try:
-            capture = self._files()
-            capture.look(final=True)
-            for name, path in self._own_files():
-                capture.take(name, path)
-            self._warnings += capture.problems
+            patiently(self._take_last_look)
         except (OnRecordError, OSError) as problem:
             self._warnings.append(f"files still in {self._folder.work} could not be kept: {problem}")
 
+    def _take_last_look(self) -> None:
+        capture = self._files()
+        capture.look(final=True)
+        problems = list(capture.problems)
+        for name, path in self._own_files():
+            capture.take(name, path)
+        self._warnings += dict.fromkeys([*problems, *capture.problems])
+
     def _own_files(self) -> list[tuple[str, Path]]:
         files = [("logs/stdout.txt", self._folder.stdout), ("logs/stderr.txt", self._folder.stderr)]
-        inventory = self._inventory.finish() if self._inventory is not None else None
-        if inventory is not None:
-            files.append((INVENTORY_NAME, inventory))
+        if self._inventory_file is not None:
+            files.append((INVENTORY_NAME, self._inventory_file))
         return [(name, path) for name, path in files if path.exists()]
+
+    @cached_property
+    def _inventory_file(self) -> Path | None:
+        if self._inventory is None and not self._has_file(INVENTORY_NAME):
+            # An earlier conductor took its question with it.
+            row = self._workspace.query.run(self._run_id)
+            environment = environment_of(self._config, self._workspace, row)
+            self._ask_for_inventory(command_of(self._config)[0], environment)
+        return self._inventory.finish() if self._inventory is not None else None
 
     def _end(self, event: Event) -> None:
         try:
@@ -280,23 +359,20 @@ class Conductor:
         except IllegalTransition:
             if self._status() not in TERMINAL:
                 raise
+        patiently(self._take_late_points)
+        self._tell_truth()
+
+    def _take_late_points(self) -> None:
         if has_more(self._folder.spool, self._workspace.query.spool_position(self._run_id)):
             ingest(self._workspace.journal, self._run_id, self._folder.spool)
-        self._tell_truth()
 
     # ---- the ledger ----------------------------------------------------------------------------
 
     def _append(self, events: Sequence[Event], *, seal: bool = False) -> None:
-        """Append, and where there is no room or no turn, wait for it: what happened must not be lost."""
-        while True:
-            try:
-                self._workspace.journal.append(self._run_id, events, seal=seal)
-            except (LedgerFull, LedgerBusy) as problem:
-                sys.stderr.write(f"{problem}\n")
-                sys.stderr.flush()
-                time.sleep(_RETRY_SECONDS)
-            else:
-                return
+        patiently(lambda: self._workspace.journal.append(self._run_id, events, seal=seal))
+
+    def _has_file(self, name: str) -> bool:
+        return any(row.name == name for row in self._workspace.query.files(self._run_id))
 
     def _status(self) -> str:
         return self._workspace.query.run(self._run_id).status
@@ -304,10 +380,15 @@ class Conductor:
     def _attempts(self) -> int:
         return sum(recorded.type == RunPreparing.type for recorded in self._workspace.journal.read(self._run_id))
 
-    def _read_config(self) -> dict[str, Any]:
+    @cached_property
+    def _config(self) -> dict[str, Any]:
         for recorded in self._workspace.journal.read(self._run_id, limit=1):
             return dict(getattr(recorded.event, "config", {}))
         return {}
+
+    @cached_property
+    def _executor(self) -> Executor:
+        return executor_named(self._config["target"])
 
     def _tell_truth(self) -> None:
         if self._answer >= 0:

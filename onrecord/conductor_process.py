@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onrecord.layout import Layout
+
+if TYPE_CHECKING:
+    import subprocess
 
 # The child imports what this process can import, and skips the interpreter's own search for it.
 _START = (
@@ -56,24 +60,16 @@ class ConductorProcess:
     """
 
     def __init__(self, layout: Layout, run_id: str, lock: int) -> None:
-        word, self._speak = os.pipe()
-        self._hear, answer = os.pipe()
-        folder = layout.run(run_id)
-        with folder.narration.open("ab") as narration:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-I", "-S", "-c", _START, _search_path()),
-                    *(str(layout.root), run_id, str(word), str(answer), str(lock)),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=narration,
-                stderr=narration,
-                cwd=layout.root,
-                pass_fds=(word, answer, lock),
-                start_new_session=True,
-            )
-        for fd in (word, answer, lock):
-            os.close(fd)
+        with ExitStack() as handed_over, ExitStack() as kept:
+            handed_over.callback(os.close, lock)
+            word, self._speak = os.pipe()
+            handed_over.callback(os.close, word)
+            kept.callback(os.close, self._speak)
+            self._hear, answer = os.pipe()
+            handed_over.callback(os.close, answer)
+            kept.callback(os.close, self._hear)
+            self._process = _start(layout, run_id, word, answer, lock)
+            kept.pop_all()
 
     def go(self) -> None:
         """The run is in the ledger: conduct it."""
@@ -110,6 +106,36 @@ class ConductorProcess:
         self._process.returncode = 0
         _left_running.append(self._process.pid)
         _reap()
+
+
+def _start(layout: Layout, run_id: str, word: int, answer: int, lock: int) -> subprocess.Popen[bytes]:
+    # Imported here, where it is needed: half of what this module would cost.
+    import subprocess
+
+    narration = _narration(layout.run(run_id).narration)
+    try:
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-I", "-S", "-c", _START, _search_path()),
+                *(str(layout.root), run_id, str(word), str(answer), str(lock)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=narration,
+            stderr=narration,
+            cwd=layout.root,
+            pass_fds=(word, answer, lock),
+            start_new_session=True,
+        )
+    finally:
+        os.close(narration)
+
+
+def _narration(path: Path) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    except OSError:
+        # A run is worth more than what its conductor has to tell of it.
+        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
 _left_running: list[int] = []

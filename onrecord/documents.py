@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from onrecord.conductor_process import is_conducted
-from onrecord.ledger.codec import as_document
-from onrecord.ledger.query import FileRow, RunRow
-from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.states import NOT_RESPONDING
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
+    from onrecord.ledger.query import FileRow, RunRow
+    from onrecord.ledger.recorded import Recorded
     from onrecord.run import Run
 
 
@@ -59,6 +58,8 @@ def run_document(workspace: Workspace, row: RunRow, tags: dict[str, str], proper
 
 def event_document(recorded: Recorded) -> dict[str, Any]:
     """One event, as a line of `onrecord events --json`."""
+    from onrecord.ledger.codec import as_document
+
     return {
         "seq": recorded.seq,
         "run_id": recorded.run_id,

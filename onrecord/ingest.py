@@ -38,10 +38,15 @@ def ingest(journal: Journal, run_id: str, spool: Path) -> int:
 
 def has_more(spool: Path, position: int) -> bool:
     """Whether the spool is longer than `position` bytes."""
+    return size_of(spool) > position
+
+
+def size_of(spool: Path) -> int:
+    """The spool's length in bytes, 0 where there is none."""
     try:
-        return spool.stat().st_size > position
+        return spool.stat().st_size
     except OSError:
-        return False
+        return 0
 
 
 def _read(spool: Path, position: int) -> tuple[list[Point], int]:

@@ -11,7 +11,6 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-NAME = "onrecord/environment.json"
 _TIMEOUT_SECONDS = 120
 
 _PROGRAM = """

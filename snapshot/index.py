@@ -66,6 +66,11 @@ class Index:
             if connection is not None:
                 connection.close()
 
+    def prepare(self) -> None:
+        """Make the folder and the index if they are missing."""
+        with self.reading():
+            pass
+
     @property
     def identity(self) -> str:
         """A name of this store that changes whenever something known may have gone from it."""

@@ -21,19 +21,24 @@ def write_all(fd: int, data: bytes | memoryview) -> int:
     return written
 
 
-def hash_file(source: int) -> tuple[bytes, int]:
-    """Address and size in bytes of what a descriptor still has to give."""
+def hash_file(source: int, limit: int | None = None) -> tuple[bytes, int]:
+    """Address and size in bytes of what a descriptor still has to give.
+
+    With a `limit` reading ends soon after that many bytes: a file may grow faster than it is read.
+    """
     state, total = hasher(), 0
     buffer = bytearray(_PIECE)
     view = memoryview(buffer)
     while read := os.readv(source, [buffer]):
         state.update(view[:read])
         total += read
+        if limit is not None and total > limit:
+            break
     return state.digest(), total
 
 
-def copy_hashing(source: int, target: int) -> tuple[bytes, int]:
-    """Copy a file to an empty one; address and size in bytes of what was copied.
+def copy_hashing(source: int, target: int, limit: int | None = None) -> tuple[bytes, int]:
+    """Copy a file to an empty one; address and size in bytes of what was copied; `limit` as `hash_file`.
 
     Pieces of zeros become holes, so that a sparse file of 10 GB costs neither its size nor its writing.
     """
@@ -50,6 +55,8 @@ def copy_hashing(source: int, target: int) -> tuple[bytes, int]:
         else:
             write_all(target, piece)
         total += read
+        if limit is not None and total > limit:
+            break
     if hole:
         os.ftruncate(target, total)
     return state.digest(), total

@@ -89,13 +89,13 @@ class Writer:
         """
         self._go_bulk()
         if self._index.has_loose_of(size):
-            digest, read = hash_file(source)
+            digest, read = hash_file(source, size)
             if digest in self._seen or self._index.known([digest]):
                 return digest, read
             os.lseek(source, 0, os.SEEK_SET)
         path, fd = self._claimed().new_file()
         try:
-            digest, read = copy_hashing(source, fd)
+            digest, read = copy_hashing(source, fd, size)
             if digest in self._seen or self._index.known([digest]):
                 path.unlink()
                 return digest, read
@@ -183,6 +183,7 @@ class Writer:
     def _go_bulk(self) -> None:
         if self._bulk.held:
             return
+        self._index.prepare()
         self._bulk.acquire()
         known = self._index.known([entry.digest for entry in self._ready])
         self._ready = [entry for entry in self._ready if entry.digest not in known]

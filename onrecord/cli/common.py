@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 from onrecord.errors import OnRecordError
-from onrecord.run import Run
 from onrecord.workspace import Workspace
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from onrecord.run import Run
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -49,6 +52,8 @@ def run_argument(function: Function) -> Function:
 
 def complete_run(ctx: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
     """Ids of runs that start with what was typed, newest first."""
+    from click.shell_completion import CompletionItem
+
     try:
         rows = Workspace.from_config().query.runs(limit=200)
     except OnRecordError:
@@ -63,6 +68,8 @@ def complete_run(ctx: click.Context, parameter: click.Parameter, start: str) -> 
 
 def complete_file(ctx: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
     """Names of the run's files that start with what was typed."""
+    from click.shell_completion import CompletionItem
+
     try:
         names = Workspace.from_config().get_run(ctx.params["run"]).get_file_names()
     except (OnRecordError, KeyError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,9 +11,11 @@ from onrecord.cli.common import json_option, open_workspace, print_json
 from onrecord.cli.text import Style, ago, columns, duration, narrate, printable
 from onrecord.documents import run_document, status_of
 from onrecord.errors import OnRecordError
-from onrecord.ledger.query import RunRow
 from onrecord.ledger.states import ALL_STATES
 from onrecord.workspace import Workspace
+
+if TYPE_CHECKING:
+    from onrecord.ledger.query import RunRow
 
 _SHOWN = 30
 _SHORT_ID = 10

@@ -61,7 +61,7 @@ def command(
     )
     config.checked()
     chosen = experiment or _experiment_name(folder)
-    workspace = _workspace(folder)
+    workspace = _workspace()
     workspace.recover(0)
     run = Experiment(workspace, chosen).submit(config, _tags(tags), display_name=name)
     _narrate_submit(run, chosen)
@@ -114,13 +114,13 @@ def _environment(given: str | None) -> Environment | None:
     return environment
 
 
-def _workspace(folder: Path) -> Workspace:
+def _workspace() -> Workspace:
     try:
         return Workspace.from_config()
     except WorkspaceNotFound as problem:
         if "config.toml" in problem.why or "is a file" in problem.why:
             raise
-        workspace = Workspace.create(folder)
+        workspace = Workspace.create()
         narrate(f"made a workspace in {workspace.layout.root}")
         return workspace
 

@@ -1,0 +1,91 @@
+"""Write the parts of the documents that the code knows best. Usage: python docs/generate.py [--check]"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import attrs
+import click
+
+from onrecord.cli import exit_codes
+from onrecord.cli.main import COMMANDS, group
+from onrecord.ledger.events import REGISTRY
+from onrecord.ledger.states import TABLE, TERMINAL
+
+ROOT = Path(__file__).parents[1]
+
+
+def state_diagram() -> str:
+    """The state table as a Mermaid diagram."""
+    lines = ["```mermaid", "stateDiagram-v2", "    direction LR"]
+    for (before, event), after in TABLE.items():
+        if before != after:
+            lines.append(f"    {before or '[*]'} --> {after} : {event.removeprefix('run.')}")
+    lines += [f"    {state} --> [*]" for state in sorted(TERMINAL)]
+    return "\n".join([*lines, "```"])
+
+
+def event_table() -> str:
+    """Every event with its fields."""
+    lines = ["| event | what it says | fields | durable |", "| --- | --- | --- | --- |"]
+    for name, kind in REGISTRY.items():
+        text = " ".join((kind.__doc__ or "").split())
+        fields = ", ".join(f"`{field.name}`" for field in attrs.fields(kind))
+        lines.append(f"| `{name}` | {text} | {fields} | {'yes' if kind.durable else 'survives kill -9'} |")
+    return "\n".join(lines)
+
+
+def command_reference() -> str:
+    """The help of every command, as it prints."""
+    parts = []
+    for name in COMMANDS:
+        context = click.Context(group, info_name="onrecord", max_content_width=100, terminal_width=100)
+        command = group.get_command(context, name)
+        assert command is not None
+        inner = click.Context(command, info_name=name, parent=context, max_content_width=100, terminal_width=100)
+        parts.append(f"### onrecord {name}\n\n```text\n{command.get_help(inner).rstrip()}\n```")
+    return "\n\n".join(parts)
+
+
+def exit_code_table() -> str:
+    """Exit codes with the comments beside them."""
+    lines = ["| code | meaning |", "| --- | --- |"]
+    for line in Path(exit_codes.__file__).read_text().splitlines():
+        found = re.match(r"[A-Z_]+ = (\d+)(?:  # (.*))?", line)
+        if found:
+            lines.append(f"| {found[1]} | {found[2] or 'all is well'} |")
+    return "\n".join(lines)
+
+
+PARTS = {
+    "README.md": {"states": state_diagram},
+    "docs/events.md": {"states": state_diagram, "events": event_table},
+    "docs/command.md": {"commands": command_reference, "exit-codes": exit_code_table},
+}
+
+
+def generated(path: str) -> str:
+    """The document with each part between its markers made anew."""
+    text = (ROOT / path).read_text()
+    for name, make in PARTS[path].items():
+        begin, end = f"<!-- {name}: generated -->", f"<!-- end of {name} -->"
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{make()}\n{end}{rest.split(end)[1]}"
+    return text
+
+
+def main() -> int:
+    stale = [path for path in PARTS if generated(path) != (ROOT / path).read_text()]
+    if "--check" in sys.argv:
+        for path in stale:
+            print(f"{path} is not what the code says: python docs/generate.py")
+        return 1 if stale else 0
+    for path in stale:
+        (ROOT / path).write_text(generated(path))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

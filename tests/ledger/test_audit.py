@@ -1,0 +1,205 @@
+"""Whatever is changed behind the library's back is found, and the finding says where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from make_ledger import DIGEST, ended_well, file, finished_run, in_fork, journal, raw, run_id, submitted
+
+from onrecord.ledger import merkle
+from onrecord.ledger.audit import Audit, audit
+from onrecord.ledger.events import RunRunning, RunTagged
+from onrecord.ledger.journal import Journal
+
+
+def tamper(book: Journal, *statements: str) -> Audit:
+    """What an audit says after someone has taken the triggers away, changed the file and put them back."""
+    connection = raw(book.database.path)
+    triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    for name, _ in triggers:
+        connection.execute(f"DROP TRIGGER {name}")
+    connection.execute("PRAGMA ignore_check_constraints = 1")
+    for statement in statements:
+        connection.execute(statement)
+    for _, sql in triggers:
+        connection.execute(sql)
+    connection.close()
+    return audit(book)
+
+
+def places(result: Audit) -> set[str]:
+    return {finding.where for finding in result.findings}
+
+
+@pytest.fixture
+def runs(book: Journal) -> list[str]:
+    """Two finished runs: events 1 to 8 and 9 to 16."""
+    made = [finished_run(book, 1), finished_run(book, 2)]
+    assert audit(book).findings == []
+    return made
+
+
+def test_an_untouched_ledger_has_no_findings_and_names_what_it_refers_to(book: Journal) -> None:
+    run = run_id()
+    book.append(run, [submitted(snapshot_id="5a" * 32), file()])
+    finished_run(book)
+    result = audit(book)
+    assert (result.events, result.runs, result.findings) == (10, 2, [])
+    assert (result.snapshots, result.objects) == ({"5a" * 32}, {DIGEST})
+    leaves = book.fetch("SELECT leaf FROM events ORDER BY seq")
+    assert result.root == merkle.root_of(leaf for (leaf,) in leaves).hex()
+
+
+def test_an_empty_ledger_has_the_empty_root(book: Journal) -> None:
+    assert audit(book) == Audit(root=merkle.EMPTY.hex())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "stream = randomblob(16)",
+        "stream = x'00'",
+        "rseq = 40",
+        "rseq = -1",
+        "type = 'run.file_recorded'",
+        "type = CAST(x'ff' AS TEXT)",
+        "type = 'run.metrics '",
+        "ts = ts + 1",
+        "ts = -9223372036854775808",
+        "salt = zeroblob(16)",
+        "salt = NULL",
+        "payload = x'00'",
+        "payload = payload || x'20'",
+        "payload = NULL",
+        "pcommit = zeroblob(32)",
+        "pcommit = x''",
+        "leaf = zeroblob(32)",
+        "leaf = (SELECT leaf FROM events WHERE seq = 3)",
+    ],
+)
+@pytest.mark.parametrize("seq", [1, 4, 16])
+def test_a_change_of_any_column_of_any_event_is_found_at_that_event(
+    book: Journal, runs: list[str], change: str, seq: int
+) -> None:
+    result = tamper(book, f"UPDATE events SET {change} WHERE seq = {seq}")  # noqa: S608
+    assert f"event {seq}" in places(result)
+
+
+@pytest.mark.parametrize(("seq", "to"), [(4, 400), (4, -4), (1, 0), (16, 17)])
+def test_an_event_with_another_number_is_found(book: Journal, runs: list[str], seq: int, to: int) -> None:
+    result = tamper(book, f"UPDATE events SET seq = {to} WHERE seq = {seq}")  # noqa: S608
+    assert f"event {to}" in places(result)
+
+
+def test_a_missing_event_is_reported_once_with_its_neighbours_and_not_for_all_that_follow(
+    book: Journal, runs: list[str]
+) -> None:
+    result = tamper(book, "DELETE FROM events WHERE seq = 5")
+    assert places(result) == {"event 6", "event 8"}
+    assert [finding.problem for finding in result.findings if "missing" in finding.problem] == [
+        "events are missing: the one before it has seq 4"
+    ]
+    assert [finding.problem for finding in result.findings if "seal" in finding.problem]
+
+
+def test_a_missing_tail_and_a_missing_head_are_found(book: Journal, runs: list[str]) -> None:
+    result = tamper(book, "DELETE FROM events WHERE seq = 16")
+    assert places(result) == {f"table runs, run {runs[1]}"}
+    result = tamper(book, "DELETE FROM events WHERE seq = 1")
+    assert {"event 2", f"table runs, run {runs[0]}"} <= places(result)
+
+
+@pytest.mark.parametrize("columns", ["payload, salt", "payload, salt, pcommit", "payload, salt, pcommit, leaf"])
+def test_two_events_that_look_alike_and_changed_places_are_found(book: Journal, runs: list[str], columns: str) -> None:
+    # The same event of each run: only its place can betray it.
+    swap = f"UPDATE events SET ({columns}) = (SELECT {columns} FROM temp.other WHERE other.seq = 20 - events.seq)"  # noqa: S608
+    result = tamper(book, "CREATE TEMP TABLE other AS SELECT * FROM events", swap + " WHERE seq IN (6, 14)")
+    assert {"event 6", "event 14"} <= places(result)
+
+
+def test_two_events_of_different_types_and_times_that_changed_places_are_found(tmp_path: Path) -> None:
+    ticks = iter(range(100))
+    with Journal(tmp_path / "ledger.db", clock=lambda: next(ticks)) as book:
+        run = run_id()
+        for event in (submitted(), RunTagged(tags={"a": "1"}), RunTagged(tags={"a": "2"}), RunRunning()):
+            book.append(run, [event])
+        assert audit(book).findings == []
+        result = tamper(book, "UPDATE events SET ts = 3 - ts WHERE seq IN (2, 3)")
+        assert {"event 2", "event 3"} <= places(result)
+
+
+def test_a_whole_event_put_in_by_hand_is_found(book: Journal, runs: list[str]) -> None:
+    result = tamper(
+        book,
+        "INSERT INTO events SELECT 17, stream, 9, type, ts, salt, payload, pcommit, leaf FROM events WHERE seq = 6",
+    )
+    assert {"event 17", f"table runs, run {runs[0]}"} <= places(result)
+
+
+def test_a_forged_state_with_all_its_hashes_right_is_found(book: Journal, runs: list[str]) -> None:
+    # Nothing is wrong with its leaf; no run can go on after its end.
+    (stream,) = book.fetch("SELECT stream FROM events WHERE seq = 1")[0]
+    commitment = merkle.payload_commitment(b"s" * 16, b"{}")
+    leaf = merkle.leaf_hash(17, stream, 9, 0, "run.running", commitment)
+    values = ", ".join(f"x'{part.hex()}'" for part in (b"s" * 16, b"{}", commitment, leaf))
+    result = tamper(book, f"INSERT INTO events VALUES (17, x'{stream.hex()}', 9, 'run.running', 0, {values})")  # noqa: S608
+    assert "event 17" in places(result)
+    assert any("cannot follow the state Completed" in finding.problem for finding in result.findings)
+
+
+COLUMNS = {
+    "seq": "100", "head": "9", "experiment": "'other'", "number": "7", "name": "'x'", "run_type": "'x'",
+    "parent": "'x'", "status": "'Failed'", "created_at": "1", "started_at": "NULL", "ended_at": "1", "exit_code": "1",
+    "signal": "9", "error": "'{}'", "snapshot_id": "'x'", "sealed": "0",
+}  # fmt: skip
+
+
+def test_the_table_of_changes_names_every_column(book: Journal) -> None:
+    assert {row[1] for row in book.fetch("PRAGMA table_info(runs)")} == {*COLUMNS, "run_id"}
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_changed_column_of_a_run_is_found_and_a_rebuild_mends_it(book: Journal, runs: list[str], column: str) -> None:
+    result = tamper(book, f"UPDATE runs SET {column} = {COLUMNS[column]} WHERE run_id = '{runs[0]}'")  # noqa: S608
+    assert places(result) == {f"table runs, run {runs[0]}"}
+    assert result.findings[0].problem.startswith(f"{column} is ")
+    book.rebuild()
+    assert audit(book).findings == []
+
+
+def test_a_run_that_is_missing_or_made_up_is_found(book: Journal, runs: list[str]) -> None:
+    other = run_id()
+    result = tamper(
+        book,
+        f"DELETE FROM runs WHERE run_id = '{runs[0]}'",
+        f"UPDATE runs SET run_id = '{other}'",  # noqa: S608
+    )
+    assert places(result) == {f"table runs, run {run}" for run in (*runs, other)}
+    book.rebuild()
+    assert audit(book).findings == []
+
+
+def test_a_missing_trigger_is_found(book: Journal, runs: list[str]) -> None:
+    connection = raw(book.database.path)
+    connection.execute("DROP TRIGGER events_are_never_deleted")
+    connection.close()
+    assert places(audit(book)) == {"the database file"}
+
+
+def test_an_audit_beside_a_live_writer_has_no_false_findings(tmp_path: Path) -> None:
+    with journal(tmp_path) as book:
+        run = run_id()
+        book.append(run, [submitted()])
+
+        def write() -> None:
+            for number in range(300):
+                book.append(run, [RunTagged(tags={"n": str(number)}), file()])
+                book.append(run_id(), [submitted()])
+
+        writer = in_fork(write)
+        seen = [audit(book) for _ in range(30)]
+        assert ended_well(writer)
+        seen.append(audit(book))
+    assert [result.findings for result in seen] == [[]] * 31
+    assert seen[-1].events == 901
