@@ -139,10 +139,8 @@ class Database:
             connection.execute("PRAGMA query_only = 1")
         elif self.read_only and version == 0:
             raise problems.no_ledger(self.path, "it is empty, and its folder cannot be written")
-        elif not self.read_only:
-            # A backup (VACUUM INTO) comes without the log's mode, and then nothing here would be synced.
-            if version < VERSION or connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                self._make_ready(connection)
+        elif not self.read_only and (version < VERSION or not _has_log(connection)):
+            self._make_ready(connection)
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA synchronous = NORMAL")
 
@@ -230,6 +228,11 @@ def _connect(path: Path, mode: str, more: str = "") -> sqlite3.Connection:
 
 def _may_write(path: Path) -> bool:
     return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
+def _has_log(connection: sqlite3.Connection) -> bool:
+    # A backup (VACUUM INTO) comes without the log, and then there is nothing that sync() could bring to the disk.
+    return bool(connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal")
 
 
 def _identity(path: Path) -> _Identity:

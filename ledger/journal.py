@@ -22,7 +22,7 @@ import attrs
 from onrecord.ledger import merkle, shadow
 from onrecord.ledger.codec import decode, encode
 from onrecord.ledger.db import Database
-from onrecord.ledger.errors import IllegalTransition, LedgerDamaged, StaleVersion, UnknownRun
+from onrecord.ledger.errors import BadEvent, IllegalTransition, LedgerDamaged, StaleVersion, UnknownRun
 from onrecord.ledger.events import Event, RunSealed, Unknown
 from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.ids import encode as id_text
@@ -87,8 +87,16 @@ class Journal:
 
         `expected`: the number of events that the caller believes the run has; StaleVersion otherwise.
         `seal`: add a `run.sealed` over everything up to here, in the same transaction.
-        Raises IllegalTransition, UnknownRun, LedgerFull, LedgerReadOnly, NewerLedger.
+        Raises BadEvent, BadRunId, IllegalTransition, UnknownRun, LedgerFull, LedgerReadOnly, NewerLedger; and,
+        with the events already in the ledger, LedgerLost and LedgerDamaged when the disk does not confirm them.
         """
+        if any(isinstance(event, RunSealed) for event in events):
+            raise BadEvent(
+                "a seal cannot be appended",
+                why="it counts and hashes what is there when it is written",
+                next_step="append(..., seal=True)",
+                event=RunSealed.type,
+            )
         encoded = [(encode(event), event) for event in events]
         with self._using() as database:
             connection = database.writable()

@@ -35,8 +35,15 @@ class _Seen:
 class Capture:
     """The captured state of one run's working copy. `record` appends events to the run."""
 
-    def __init__(self, work: Path, store: Store, record: Callable[[Sequence[Event]], None]) -> None:
+    def __init__(
+        self,
+        work: Path,
+        store: Store,
+        record: Callable[[Sequence[Event]], None],
+        folders: Sequence[str] = FOLDERS,
+    ) -> None:
         self._work = work
+        self._folders = folders
         self._store = store
         self._record = record
         self._known: dict[str, _Seen] = {}
@@ -113,7 +120,7 @@ class Capture:
             return None
 
     def _files(self) -> Iterator[tuple[str, Path, _Seen]]:
-        for folder in FOLDERS:
+        for folder in self._folders:
             yield from _walk(self._work / folder, folder)
 
 

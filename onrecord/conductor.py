@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onrecord.capture import Capture
+from onrecord.capture import FOLDERS, Capture
 from onrecord.errors import OnRecordError
 from onrecord.executors.errors import AlreadyStarted, NothingStarted
 from onrecord.executors.protocol import Ended, Executor, Launch, Progress, Started, Waiting
@@ -31,20 +31,24 @@ from onrecord.ledger.events import (
     RunRunning,
 )
 from onrecord.ledger.states import CANCEL_REQUESTED, FINALIZING, PREPARING, TERMINAL
-from onrecord.outcome import last_event
+from onrecord.missing_file import missing_file_hint
+from onrecord.outcome import last_event, last_words
 from onrecord.patience import patiently, say
 from onrecord.preparation import GRACE_SECONDS, prepare
 from onrecord.script_environment import command_of, environment_of
+from onrecord.unkept import unkept_warning
 from onrecord.watcher import Watcher
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
     from onrecord.inventory import Inventory
 
+INVENTORY = "onrecord/environment.json"
 _FIRST_LOOK_SECONDS = 0.05
 _LOOK_SECONDS = 0.25
 _LOOK_AT_FILES_SECONDS = 10.0
 _LOOK_AT_LEDGER_SECONDS = 2.0
+INVENTORY_NAME = "onrecord/environment.json"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -276,7 +280,7 @@ class Conductor:
 
     def _files(self) -> Capture:
         if self._capture is None:
-            self._capture = Capture(self._folder.work, self._workspace.store, self._append)
+            self._capture = Capture(self._folder.work, self._workspace.store, self._append, self._kept_folders())
             known = self._workspace.query.files(self._run_id)
             self._capture.already_recorded({row.name: row.digest for row in known})
         return self._capture
@@ -300,6 +304,7 @@ class Conductor:
         if self._watcher is not None:
             self._watcher.stop()
         self._keep_files()
+        self._explain_missing_file(ended)
         limit = self._config["max_run_duration_seconds"]
         self._end(last_event(ended, self._folder.stderr, limit, self._warnings))
 
@@ -330,23 +335,36 @@ class Conductor:
         except (OnRecordError, OSError) as problem:
             self._warnings.append(f"files still in {self._folder.work} could not be kept: {problem}")
 
+    def _explain_missing_file(self, ended: Ended) -> None:
+        if ended.reason != "exited" or not ended.exit_code:
+            return
+        source = Path(self._config["source_directory"])
+        hint = missing_file_hint(last_words(self._folder.stderr), self._folder.work, source)
+        if hint is not None:
+            self._warnings.append(hint)
+
+    def _kept_folders(self) -> tuple[str, ...]:
+        return (*FOLDERS, *self._config.get("directories_to_watch", ()))
+
     def _take_last_look(self) -> None:
         capture = self._files()
         capture.look(final=True)
         problems = list(capture.problems)
         for name, path in self._own_files():
             capture.take(name, path)
-        self._warnings += dict.fromkeys([*problems, *capture.problems])
+        snapshot_id = str(self._workspace.query.run(self._run_id).snapshot_id)
+        unkept = unkept_warning(self._folder.work, self._workspace.store, snapshot_id, self._kept_folders())
+        self._warnings += dict.fromkeys([*problems, *capture.problems, *([unkept] if unkept else [])])
 
     def _own_files(self) -> list[tuple[str, Path]]:
         files = [("logs/stdout.txt", self._folder.stdout), ("logs/stderr.txt", self._folder.stderr)]
         if self._inventory_file is not None:
-            files.append((INVENTORY_NAME, self._inventory_file))
+            files.append((INVENTORY, self._inventory_file))
         return [(name, path) for name, path in files if path.exists()]
 
     @cached_property
     def _inventory_file(self) -> Path | None:
-        if self._inventory is None and not self._has_file(INVENTORY_NAME):
+        if self._inventory is None and not self._has_file(INVENTORY):
             # An earlier conductor took its question with it.
             row = self._workspace.query.run(self._run_id)
             environment = environment_of(self._config, self._workspace, row)

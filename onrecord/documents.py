@@ -105,6 +105,7 @@ def details_document(run: Run) -> dict[str, Any]:
         "submittedBy": submitted_by.get("user", ""),
         "exitCode": row.exit_code,
         "error": row.error,
+        "warnings": [{"message": warning} for warning in run.get_warnings()],
     }
 
 

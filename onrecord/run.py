@@ -97,6 +97,16 @@ class Run:
 
         return details_document(self)
 
+    def get_warnings(self) -> list[str]:
+        """What its conductor could not do, or what a reader should know; empty until it has ended."""
+        row = self._row()
+        # The terminal event is the last one before the seal; later facts only add to the reading.
+        for recorded in self.workspace.journal.read(self.id, after=max(0, row.sealed - 1)):
+            warnings = getattr(recorded.event, "warnings", None)
+            if warnings is not None:
+                return list(warnings)
+        return []
+
     def get_snapshot_id(self) -> str | None:
         """The snapshot of its source: 64 hex digits."""
         return self._row().snapshot_id

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onrecord.conductor_process import is_conducted
+from onrecord.errors import OnRecordError
 
 if TYPE_CHECKING:
     from onrecord.run import Run
@@ -17,6 +18,11 @@ _PIECE = 1024 * 1024
 _FIRST_PAUSE_SECONDS = 0.005
 _LONGEST_PAUSE_SECONDS = 0.1
 _RECOVER_AFTER_SECONDS = 1.0
+_MOST_REPLACEMENTS = 5
+
+
+class ConductorDies(OnRecordError):
+    """Conductors of a run die as soon as they are started. Attribute: `run_id`."""
 
 
 class Tail:
@@ -44,6 +50,7 @@ class Follower:
     def __init__(self, run: Run, stdout: Write, stderr: Write) -> None:
         self._run = run
         self._folder = run.workspace.layout.run(run.id)
+        self._replaced = 0
         self._tails = ((Tail(self._folder.stdout), stdout), (Tail(self._folder.stderr), stderr))
 
     def follow(self) -> None:
@@ -60,10 +67,24 @@ class Follower:
             now = time.monotonic()
             if now - looked_at > _RECOVER_AFTER_SECONDS:
                 looked_at = now
-                if not is_conducted(self._folder.lock):
-                    self._run.workspace.recover()
+                self._replace_dead_conductor()
             time.sleep(pause)
             pause = min(pause * 1.3, _LONGEST_PAUSE_SECONDS)
+
+    def _replace_dead_conductor(self) -> None:
+        if is_conducted(self._folder.lock):
+            self._replaced = 0
+            return
+        self._replaced += 1
+        if self._replaced > _MOST_REPLACEMENTS:
+            raise ConductorDies(
+                f"run {self._run.id} cannot be conducted: {_MOST_REPLACEMENTS} conductors in a row died at once",
+                why=_last_line(self._folder.narration),
+                next_step=f"mend that; any onrecord command then takes the run up again (all of it: "
+                f"{self._folder.narration})",
+                run_id=self._run.id,
+            )
+        self._run.workspace.recover()
 
     def _drain(self) -> bool:
         said = False
@@ -73,3 +94,11 @@ class Follower:
                 write(piece)
                 said = True
         return said
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_text("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -26,7 +26,8 @@ class ScriptRunConfig:
     `source_directory` is snapshotted at submit; `script` is relative to it. `arguments` are passed as
     `str()` writes them, without a shell. Without a `compute_target` the run is local, without an
     `environment` it uses the interpreter that submits. `max_run_duration_seconds`: the run is ended
-    after that (default 30 days; None is no limit).
+    after that (default 30 days; None is no limit). `directories_to_watch`: folders that the script writes
+    besides `outputs` and `logs` and that belong into the history too.
     """
 
     source_directory: str | os.PathLike[str] = "."
@@ -35,6 +36,7 @@ class ScriptRunConfig:
     compute_target: str | None = attrs.field(default=None, kw_only=True)
     environment: Environment | None = attrs.field(default=None, kw_only=True)
     max_run_duration_seconds: float | None = attrs.field(default=MAX_DURATION_SECONDS_DEFAULT, kw_only=True)
+    directories_to_watch: Sequence[str] = attrs.field(default=(), kw_only=True)
 
     def checked(self) -> CheckedConfig:
         """The same job with every path resolved and every mistake refused. Raises BadConfig."""
@@ -46,6 +48,7 @@ class ScriptRunConfig:
             target=self.compute_target or "local",
             environment=self.environment or Environment("current-interpreter"),
             time_limit_seconds=_checked_limit(self.max_run_duration_seconds),
+            directories_to_watch=_checked_folders(self.directories_to_watch),
         )
 
 
@@ -59,6 +62,7 @@ class CheckedConfig:
     target: str
     environment: Environment
     time_limit_seconds: float | None
+    directories_to_watch: tuple[str, ...] = ()
 
     def as_document(self) -> dict[str, Any]:
         """The job as plain values, as the ledger keeps it."""
@@ -70,6 +74,7 @@ class CheckedConfig:
             "environment": self.environment.as_document(),
             "interpreter": self.environment.interpreter(),
             "max_run_duration_seconds": self.time_limit_seconds,
+            "directories_to_watch": list(self.directories_to_watch),
         }
 
 
@@ -151,3 +156,16 @@ def _checked_limit(given: float | None) -> float | None:
             field="max_run_duration_seconds",
         )
     return float(given) if given != float("inf") else None
+
+
+def _checked_folders(given: Sequence[str]) -> tuple[str, ...]:
+    folders = tuple(os.path.normpath(folder) for folder in ((given,) if isinstance(given, str) else given))
+    for folder in folders:
+        if folder in (".", "") or folder.startswith("..") or Path(folder).is_absolute():
+            raise BadConfig(
+                f"{folder!r} cannot be kept",
+                why="only folders below the script's working folder can: the source itself is in the snapshot",
+                next_step="directories_to_watch=['checkpoints'] (onrecord run --keep checkpoints)",
+                field="directories_to_watch",
+            )
+    return folders

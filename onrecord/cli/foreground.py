@@ -28,6 +28,8 @@ def stream(run: Run, *, script_output_to_stderr: bool) -> int:
         narrate(f"nobody reads the output any more; the run goes on: onrecord logs -f {run.id}")
         raise
     row = run.workspace.query.run(run.id)
+    for warning in run.get_warnings():
+        narrate(printable(warning))
     _narrate_end(row)
     return _exit_code(row)
 

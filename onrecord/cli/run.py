@@ -28,6 +28,7 @@ from onrecord.workspace import Workspace, WorkspaceNotFound
 @click.option("--source", type=click.Path(path_type=Path), help="The folder to snapshot (default: the current one).")
 @click.option("--target", help="The compute target (default: local).")
 @click.option("--timeout", type=Duration(), metavar="TIME", help="End the run after this long: 90s, 15m, 2h.")
+@click.option("-k", "--keep", multiple=True, metavar="FOLDER", help="Record this folder besides outputs and logs.")
 @click.option("-d", "--detach", is_flag=True, help="Return at once and print the run's id.")
 @json_option
 @click.argument("script")
@@ -40,6 +41,7 @@ def command(
     source: Path | None,
     target: str | None,
     timeout: float | None,
+    keep: tuple[str, ...],
     detach: bool,
     as_json: bool,
     script: str,
@@ -58,6 +60,7 @@ def command(
         compute_target=target,
         environment=_environment(env),
         max_run_duration_seconds=timeout or MAX_DURATION_SECONDS_DEFAULT,
+        directories_to_watch=keep,
     )
     config.checked()
     chosen = experiment or _experiment_name(folder)

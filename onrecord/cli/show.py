@@ -51,6 +51,8 @@ def _print(run: Run) -> None:
         print(f"  {style.dim(name.ljust(12))} {value}")
     if row.error and row.error.get("message"):
         print(f"  {style.dim('why'.ljust(12))} {style.red(printable(row.error['message']))}")
+    for warning in run.get_warnings():
+        print(f"  {style.dim('warning'.ljust(12))} {printable(warning)}")
     _print_pairs(style, "tags", run.get_tags())
     _print_pairs(style, "properties", run.workspace.query.properties(run.id)[run.id])
     _print_pairs(style, "metrics", {name: _metric(value) for name, value in run.get_metrics().items()})

@@ -70,7 +70,7 @@ def test_an_empty_ledger_has_the_empty_root(book: Journal) -> None:
         "salt = zeroblob(16)",
         "salt = NULL",
         "payload = x'00'",
-        "payload = payload || x'20'",
+        "payload = CAST(payload || x'20' AS BLOB)",
         "payload = NULL",
         "pcommit = zeroblob(32)",
         "pcommit = x''",
@@ -172,7 +172,7 @@ def test_a_run_that_is_missing_or_made_up_is_found(book: Journal, runs: list[str
     other = run_id()
     result = tamper(
         book,
-        f"DELETE FROM runs WHERE run_id = '{runs[0]}'",
+        f"DELETE FROM runs WHERE run_id = '{runs[0]}'",  # noqa: S608
         f"UPDATE runs SET run_id = '{other}'",  # noqa: S608
     )
     assert places(result) == {f"table runs, run {run}" for run in (*runs, other)}

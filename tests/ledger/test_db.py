@@ -229,7 +229,7 @@ def test_a_mistake_in_a_query_is_not_taken_for_damage(book: Journal) -> None:
     finished_run(book)
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
         book.fetch("SELECT * FROM the_disk_is_full_and_locked")
-    with pytest.raises(sqlite3.OperationalError, match="syntax|incomplete"):
+    with pytest.raises(sqlite3.OperationalError, match=r"syntax|incomplete"):
         book.fetch("SELECT readonly FROM")
     with pytest.raises(sqlite3.ProgrammingError):
         book.fetch("SELECT ?", ())

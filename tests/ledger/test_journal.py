@@ -99,7 +99,8 @@ def test_the_live_tables_are_those_of_a_replay(script: list[tuple[int, Event | U
     [
         ([RunRunning(), RunTagged(tags={"a": "b"}), RunQueued()], IllegalTransition),
         ([RunRunning(), submitted()], IllegalTransition),
-        ([RunTagged(), RunSealed(count=1, root="")], IllegalTransition),
+        ([RunTagged(), RunSealed(count=2, root="")], BadEvent),
+        ([RunTagged(), Unknown("run.sealed", b"")], IllegalTransition),
         ([RunTagged(), RunTagged(tags={"a": 1})], BadEvent),
         ([RunTagged(), metrics(series("a", (float("nan"), "x")))], BadEvent),
         ([RunTagged(), Unknown("run.submitted", b"")], IllegalTransition),

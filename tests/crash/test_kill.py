@@ -1,0 +1,182 @@
+"""kill -9 of everything, in every state: no run is stuck, nothing is lost, exit codes and outputs are true."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+from crash_scene import ENDED_BY_ITSELF, ENDED_BY_SIGTERM, Scene, kill, until
+
+VICTIMS = {
+    "submitter": ("submitter",),
+    "conductor": ("conductor",),
+    "script": ("script",),
+    "supervisor": ("supervisor",),
+    "conductor and submitter": ("conductor", "submitter"),
+    "conductor and script": ("conductor", "script"),
+    "conductor and supervisor": ("conductor", "supervisor"),
+}
+BEFORE_THE_SCRIPT = ("submitter", "conductor", "conductor and submitter")
+CASES = [
+    *(("NotStarted", victims) for victims in BEFORE_THE_SCRIPT),
+    *(("Preparing", victims) for victims in BEFORE_THE_SCRIPT),
+    *(("Running", victims) for victims in VICTIMS),
+    *(("CancelRequested", victims) for victims in VICTIMS if victims != "conductor and submitter"),
+    *(("Finalizing", victims) for victims in BEFORE_THE_SCRIPT),
+]
+
+
+def strike(scene: Scene, victims: str) -> set[str]:
+    """Kill them in this order; the names of those that were there to be killed."""
+    hit = set()
+    for name in VICTIMS[victims]:
+        if name == "submitter":
+            assert scene.submitter is not None
+            pids = [scene.submitter.pid]
+        else:
+            pids = {"conductor": scene.conductors, "script": scene.scripts, "supervisor": scene.supervisors}[name]()
+        for pid in pids:
+            kill(pid)
+            hit.add(name)
+    return hit
+
+
+def bring_to_not_started(scene: Scene) -> None:
+    scene.grow_source(300)
+    scene.begin_worker(0.2)
+    scene.appeared()
+    until(scene.conductors, "no conductor comes up", pause=0.001)
+    for pid in scene.conductors():
+        # Stopped before it gets its word, so that the run stays where submit() has put it.
+        os.kill(pid, signal.SIGSTOP)
+    scene.submitted()
+
+
+def bring_to_preparing(scene: Scene) -> None:
+    scene.grow_source(1000)
+    scene.begin_worker(0.2)
+    scene.submitted()
+    scene.reach("Preparing")
+
+
+def bring_to_running(scene: Scene) -> None:
+    scene.begin_worker(1.5)
+    scene.submitted()
+    scene.ready()
+    scene.reach("Running")
+
+
+def bring_to_cancel_requested(scene: Scene) -> None:
+    scene.begin_worker(30)
+    scene.submitted()
+    scene.ready()
+    scene.reach("Running")
+    scene.run.cancel()
+
+
+def bring_to_finalizing(scene: Scene) -> None:
+    scene.begin_worker(0, files=500)
+    scene.submitted()
+    scene.reach("Finalizing")
+
+
+BRING = {
+    "NotStarted": bring_to_not_started,
+    "Preparing": bring_to_preparing,
+    "Running": bring_to_running,
+    "CancelRequested": bring_to_cancel_requested,
+    "Finalizing": bring_to_finalizing,
+}
+
+
+def check(scene: Scene, hit: set[str], *, canceled: bool = False) -> None:
+    """What must hold once the next command has looked."""
+    scene.recover()
+    scene.ended()
+    scene.is_sound()
+    scene.outputs_are_kept()
+    row = scene.workspace.query.run(scene.run_id)
+    if "script" in hit and "supervisor" not in hit:
+        assert (row.exit_code, row.signal) == (None, signal.SIGKILL)
+    elif "supervisor" in hit:
+        assert (row.exit_code, row.status) in ((None, "Failed"), (ENDED_BY_ITSELF, "Failed"))
+    else:
+        assert row.exit_code == (ENDED_BY_SIGTERM if canceled else ENDED_BY_ITSELF), scene.narration()
+        assert row.status == ("Canceled" if canceled else "Failed")
+        assert len(scene.said("starts")) == 1
+        assert "onrecord/environment.json" in scene.run.get_file_names()
+
+
+@pytest.mark.parametrize(("state", "victims"), CASES)
+def test_a_run_survives_kill_9(
+    make_scene: Callable[[], Scene], rounds: Callable[[int, int], range], state: str, victims: str
+) -> None:
+    for _ in rounds(1, 4):
+        scene = make_scene()
+        BRING[state](scene)
+        hit = strike(scene, victims)
+        if state in ("NotStarted", "Preparing", "Finalizing") and "conductor" in hit and scene.status() != state:
+            assert scene.status() not in ("Completed", "Canceled")
+        check(scene, hit, canceled=state == "CancelRequested")
+        scene.close()
+
+
+def test_each_state_is_really_reached(make_scene: Callable[[], Scene]) -> None:
+    for state in BRING:
+        scene = make_scene()
+        BRING[state](scene)
+        for pid in scene.conductors():
+            kill(pid)
+        assert scene.status() == state
+        scene.recover()
+        scene.ended()
+
+
+def test_a_run_survives_kill_9_at_any_moment(
+    make_scene: Callable[[], Scene], rounds: Callable[[int, int], range], chance: random.Random
+) -> None:
+    for _ in rounds(6, 100):
+        scene = make_scene()
+        victims, delay = chance.choice(list(VICTIMS)), chance.uniform(0, 0.3)
+        print(f"{victims} after {delay * 1000:.0f} ms")
+        scene.begin_worker(0.4)
+        scene.submitted()
+        time.sleep(delay)
+        hit = strike(scene, victims)
+        if hit & {"script", "supervisor"} and not {"script", "supervisor"} <= hit and not scene.said("starts"):
+            # Killed before the script was let go: then it never ran, and nobody can say more.
+            scene.recover()
+            scene.ended()
+            scene.is_sound()
+        else:
+            check(scene, hit)
+        scene.close()
+
+
+def test_a_conductor_that_is_killed_again_and_again_still_brings_the_run_to_its_end(
+    scene: Scene, chance: random.Random
+) -> None:
+    scene.begin_worker(2)
+    scene.submitted()
+    for _ in range(5):
+        time.sleep(chance.uniform(0, 0.3))
+        strike(scene, "conductor")
+        scene.recover()
+    check(scene, {"conductor"})
+
+
+def test_a_conductor_killed_while_the_supervisor_comes_up_costs_nothing(
+    make_scene: Callable[[], Scene], rounds: Callable[[int, int], range]
+) -> None:
+    for _ in rounds(3, 30):
+        scene = make_scene()
+        scene.begin_worker(0.3)
+        scene.submitted()
+        until(scene.supervisors, "no supervisor comes up", pause=0.0005)
+        strike(scene, "conductor")
+        check(scene, {"conductor"})
+        scene.close()
