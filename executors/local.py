@@ -48,9 +48,7 @@ class LocalExecutor:
             raise CannotSupervise.because(launch.control, _reason(error)) from error
         finally:
             os.close(held)
-        # After the spawn: these are waited for while the supervisor's interpreter starts.
-        durable.flush(launch.control / records.LAUNCH)
-        durable.flush_folder(launch.control)
+        _make_marker_durable(launch.control)
 
     def poll(self, control: Path) -> Progress:
         """The exit file first, for it outranks everything; then whether the supervisor lives."""
@@ -140,6 +138,17 @@ def _prepare(launch: Launch) -> None:
     except OSError:
         (launch.control / records.LAUNCH).unlink()
         raise
+
+
+def _make_marker_durable(control: Path) -> None:
+    """So that a power failure cannot make a used folder look new. While the supervisor's interpreter
+    starts, for it costs as much as a disk takes; the script is on its way by now, so that a failure here
+    must not read as a failure to start."""
+    try:
+        durable.flush(control / records.LAUNCH)
+        durable.flush_folder(control)
+    except OSError:
+        return
 
 
 def _spawn(control: Path, held: int) -> None:
@@ -236,7 +245,7 @@ def _sleep_beside_supervisor(control: Path, seconds: float) -> bool:
 
 
 def _signal_supervisor(control: Path) -> bool:
-    """Wake the supervisor if it is up; True when there is none left to wake or it was woken."""
+    """Wake the supervisor; False when none is up, or none any more."""
     found = records.read_supervisor(control)
     if found is None or not is_same_process(found.pid, found.start_ticks, found.boot_id):
         return False

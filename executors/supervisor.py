@@ -616,9 +616,11 @@ def supervise(control: Control, order: Order, signals: Signals, boot: str) -> No
             tree.end(min(grace, LEFTOVER_SECONDS))
         message = describe(reason, script, limit, memory_kills, tree)
     except Exception as error:
-        tree.end(grace)
-        message = f"the supervisor failed: {error!r}"
-        control.record_exit(ending("lost", message, script, started, len(tree.ended)))
+        try:
+            tree.end(grace)
+        finally:
+            message = f"the supervisor failed: {error!r}"
+            control.record_exit(ending("lost", message, script, started, len(tree.ended)))
         raise
     return control.record_exit(ending(reason, message, script, started, len(tree.ended)))
 

@@ -15,37 +15,28 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import attrs
-
-from onrecord.ledger import merkle, shadow
-from onrecord.ledger.codec import decode, encode
 from onrecord.ledger.db import Database
-from onrecord.ledger.errors import BadEvent, IllegalTransition, LedgerDamaged, StaleVersion, UnknownRun
-from onrecord.ledger.events import Event, RunSealed, Unknown
+from onrecord.ledger.errors import BadEvent, LedgerDamaged
 from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.ids import encode as id_text
-from onrecord.ledger.projections import ALL, HOT, LAZY
-from onrecord.ledger.recorded import Recorded
-from onrecord.ledger.states import TERMINAL, state_after
+
+if TYPE_CHECKING:
+    # What events are made of is imported by whoever makes or reads them: a list of runs needs none of it,
+    # and they would be a third of its time.
+    from onrecord.ledger.append import Appended
+    from onrecord.ledger.events import Event, Unknown
+    from onrecord.ledger.recorded import Recorded
 
 CHECKPOINT_EVERY = 2000
+_HOT = "runs"
 _BATCH = 2000
 
 
 def microseconds_now() -> int:
     """Microseconds since the epoch, UTC."""
     return time.time_ns() // 1000
-
-
-@attrs.frozen
-class Appended:
-    """What an append made: the last `seq` of the ledger, the run's `head` (its events) and its `status`."""
-
-    seq: int
-    head: int
-    status: str
 
 
 class Journal:
@@ -90,6 +81,9 @@ class Journal:
         Raises BadEvent, BadRunId, IllegalTransition, UnknownRun, LedgerFull, LedgerReadOnly, NewerLedger; and,
         with the events already in the ledger, LedgerLost and LedgerDamaged when the disk does not confirm them.
         """
+        from onrecord.ledger.codec import encode
+        from onrecord.ledger.events import RunSealed
+
         if any(isinstance(event, RunSealed) for event in events):
             raise BadEvent(
                 "a seal cannot be appended",
@@ -125,8 +119,10 @@ class Journal:
         expected: int | None,
         seal: bool,
     ) -> tuple[int, Appended]:
+        from onrecord.ledger.append import Append
+
         with _transaction(connection):
-            writer = _Append(connection, run_id, self._clock(), self._entropy)
+            writer = Append(connection, run_id, self._clock(), self._entropy)
             before = writer.seq
             writer.check_version(expected)
             try:
@@ -136,7 +132,7 @@ class Journal:
                     writer.seal()
             except sqlite3.IntegrityError as problem:
                 raise self._disagreement(writer.run_id, problem) from problem
-        return before, Appended(writer.seq, writer.head, writer.status or "")
+        return before, writer.done()
 
     def _disagreement(self, run_id: str, problem: sqlite3.IntegrityError) -> LedgerDamaged:
         return LedgerDamaged(
@@ -161,6 +157,9 @@ class Journal:
             limit -= size if limit > 0 else 0
 
     def _read_batch(self, run_id: str | None, after: int, size: int) -> list[Recorded]:
+        from onrecord.ledger.codec import decode
+        from onrecord.ledger.recorded import Recorded
+
         columns = "SELECT seq, stream, rseq, type, ts, payload FROM events"
         if run_id is None:
             rows = self.fetch(f"{columns} WHERE seq > ? ORDER BY seq LIMIT ?", (after, size))
@@ -191,6 +190,8 @@ class Journal:
             if database.newer is not None or not self._behind(connection):
                 return
             if database.read_only:
+                from onrecord.ledger import shadow
+
                 shadow.hide_stored(connection)
                 while self._project(connection, "BEGIN"):
                     pass
@@ -203,20 +204,24 @@ class Journal:
     def _behind(self, connection: sqlite3.Connection) -> bool:
         row = connection.execute(
             "SELECT (SELECT coalesce(max(seq), 0) FROM events), min(seq) FROM projections WHERE name != ?",
-            (HOT.NAME,),
+            (_HOT,),
         ).fetchone()
         return bool(row[0] > row[1])
 
     def _project(self, connection: sqlite3.Connection, begin: str) -> bool:
+        from onrecord.ledger.replay import project_batch
+
         with _transaction(connection, begin):
-            return _project_batch(connection)
+            return project_batch(connection)
 
     def rebuild(self) -> int:
         """Drop every projection and make it again from the events; returns how many events there were."""
+        from onrecord.ledger.replay import drop_and_replay
+
         with self._using() as database:
             connection = database.writable()
             with database.lock, _transaction(connection):
-                _drop_and_replay(connection)
+                drop_and_replay(connection)
         self.catch_up()
         return self.size()
 
@@ -224,73 +229,6 @@ class Journal:
         """Close the file; the next use opens it again."""
         with self._mutex:
             self.database.close()
-
-
-class _Append:
-    """The state of one append while the writers' lock is held."""
-
-    def __init__(self, connection: sqlite3.Connection, run_id: str, at: int, entropy: Callable[[int], bytes]) -> None:
-        self.connection = connection
-        self.stream = id_bytes(run_id)
-        # However the caller spelled it: the tables hold one spelling.
-        self.run_id = run_id = id_text(self.stream)
-        self.at = at
-        self.entropy = entropy
-        self.seq: int = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
-        row = connection.execute("SELECT head, status FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-        self.head: int = row[0] if row else 0
-        self.status: str | None = row[1] if row else None
-
-    def check_version(self, expected: int | None) -> None:
-        if expected is not None and expected != self.head:
-            raise StaleVersion(
-                f"run {self.run_id} has changed meanwhile",
-                why=f"it has {self.head} events, the caller expected {expected}",
-                next_step="read the run again and repeat the change",
-                run_id=self.run_id,
-                expected=expected,
-                found=self.head,
-            )
-
-    def add(self, event_type: str, payload: bytes, event: Event | Unknown) -> None:
-        after = state_after(self.status, event_type)
-        if after is None:
-            raise self._refusal(event_type)
-        salt = self.entropy(16)
-        commitment = merkle.payload_commitment(salt, payload)
-        self.seq += 1
-        self.head += 1
-        self.status = after
-        leaf = merkle.leaf_hash(self.seq, self.stream, self.head, self.at, event_type, commitment)
-        self.connection.execute(
-            "INSERT INTO events(seq, stream, rseq, type, ts, salt, payload, pcommit, leaf)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self.seq, self.stream, self.head, event_type, self.at, salt, payload, commitment, leaf),
-        )
-        HOT.apply(self.connection, Recorded(self.seq, self.run_id, self.head, event_type, self.at, event))
-
-    def seal(self) -> None:
-        leaves = self.connection.execute("SELECT leaf FROM events WHERE stream = ? ORDER BY rseq", (self.stream,))
-        sealed = RunSealed(count=self.head, root=merkle.root_of(leaf for (leaf,) in leaves).hex())
-        self.add(*encode(sealed), sealed)
-
-    def _refusal(self, event_type: str) -> Exception:
-        if self.status is None:
-            return UnknownRun(
-                f"there is no run {self.run_id}",
-                why=f"a {event_type} event needs a run that was submitted",
-                next_step="onrecord ls",
-                run_id=self.run_id,
-            )
-        ended = "its first end counts" if self.status in TERMINAL else "see the states in the documentation"
-        return IllegalTransition(
-            f"run {self.run_id} is {self.status}: a {event_type} event is not possible",
-            why=ended,
-            next_step=f"onrecord show {self.run_id}",
-            run_id=self.run_id,
-            status=self.status,
-            event=event_type,
-        )
 
 
 @contextmanager
@@ -304,33 +242,6 @@ def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE")
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-def _project_batch(connection: sqlite3.Connection) -> bool:
-    positions = dict(connection.execute("SELECT name, seq FROM projections").fetchall())
-    start = min(positions[projection.NAME] for projection in LAZY)
-    rows = connection.execute(
-        "SELECT seq, stream, rseq, type, ts, payload FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
-        (start, _BATCH),
-    ).fetchall()
-    for seq, stream, rseq, kind, at, payload in rows:
-        recorded = Recorded(seq, id_text(stream), rseq, kind, at, decode(kind, payload))
-        for projection in LAZY:
-            if seq > positions[projection.NAME]:
-                projection.apply(connection, recorded)
-    if rows:
-        connection.execute("UPDATE projections SET seq = max(seq, ?) WHERE name != ?", (rows[-1][0], HOT.NAME))
-    return len(rows) == _BATCH
-
-
-def _drop_and_replay(connection: sqlite3.Connection) -> None:
-    for projection in ALL:
-        for table in projection.TABLES:
-            connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own table names
-    connection.execute("UPDATE projections SET seq = 0")
-    rows = connection.execute("SELECT seq, stream, rseq, type, ts, payload FROM events ORDER BY seq")
-    for seq, stream, rseq, kind, at, payload in rows:
-        HOT.apply(connection, Recorded(seq, id_text(stream), rseq, kind, at, decode(kind, payload)))
 
 
 _journals: weakref.WeakSet[Journal] = weakref.WeakSet()

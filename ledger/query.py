@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from onrecord.ledger.codec import decode
 from onrecord.ledger.errors import AmbiguousRun, UnknownRun
-from onrecord.ledger.events import RunMetrics, Series
 from onrecord.ledger.ids import LENGTH, clean_prefix
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.states import TERMINAL
+
+if TYPE_CHECKING:
+    from onrecord.ledger.events import RunMetrics, Series
 
 _COLUMNS = (
     "run_id, head, experiment, number, name, run_type, parent, status, created_at, started_at, ended_at,"
@@ -167,6 +168,9 @@ class Query:
         return found
 
     def _chunks(self, run_id: str) -> dict[int, RunMetrics]:
+        from onrecord.ledger.codec import decode
+        from onrecord.ledger.events import RunMetrics
+
         # Each payload once: a join would copy a chunk of 100 metrics 100 times.
         payloads = self._journal.fetch(
             "SELECT seq, payload FROM events WHERE seq IN (SELECT seq FROM metrics WHERE run_id = ?)", (run_id,)

@@ -144,6 +144,14 @@ class Index:
             yield self._connected()
 
     @contextmanager
+    def excluding_writers(self) -> Iterator[None]:
+        """Hold the store's lock without writing; the guard comes first, as in `writing`, or two threads deadlock."""
+        with self._guard, self._clear_errors():
+            self._connected()
+            with locked(self._layout.lock):
+                yield
+
+    @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One durable transaction: on return it is on disk, on an error nothing of it is."""
         with self._guard, self._clear_errors():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from onrecord.snapshot.index import Index
 from onrecord.snapshot.layout import Layout
-from onrecord.snapshot.locks import claim, locked, try_claim
+from onrecord.snapshot.locks import claim, try_claim
 
 _MODE = 0o444
 
@@ -73,7 +73,7 @@ def clear(layout: Layout, index: Index) -> None:
         if fd is None:
             continue
         name = entry.removesuffix(".claim")
-        with locked(layout.lock):
+        with index.excluding_writers():
             _remove_unreferenced(layout, index, name, fd)
         _remove_claim(layout, name, fd)
 

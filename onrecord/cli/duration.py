@@ -23,5 +23,5 @@ class Duration(click.ParamType[float]):
         parts = _PART.findall(text)
         seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
         if "".join(number + unit for number, unit in parts) != text or not seconds:
-            self.fail(f"'{value}' is not a duration; write 90s, 15m, 2h or 1h30m", param, ctx)
+            self.fail(f"{value!r} is not a duration; write 90s, 15m, 2h or 1h30m", param, ctx)
         return seconds

@@ -7,7 +7,7 @@ import sys
 import click
 
 from onrecord.cli.common import complete_file, json_option, open_run, print_json, run_argument
-from onrecord.cli.text import narrate
+from onrecord.cli.text import narrate, printable
 
 
 @click.command()
@@ -25,4 +25,4 @@ def command(run: str, name: str, destination: str | None, as_json: bool) -> None
     if as_json:
         print_json({"run_id": found.id, "name": name, "path": str(path.absolute())})
     else:
-        narrate(f"wrote {path}")
+        narrate(printable(f"wrote {path}"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from onrecord.cli.common import json_option, print_json
-from onrecord.cli.text import narrate
+from onrecord.cli.text import narrate, printable
 from onrecord.layout import FOLDER, Layout
 from onrecord.workspace import Workspace
 
@@ -22,4 +22,4 @@ def command(folder: Path, as_json: bool) -> None:
     if as_json:
         print_json({"path": str(workspace.path), "created": not existed})
     else:
-        narrate(f"{'there is a workspace in' if existed else 'made a workspace in'} {workspace.path}")
+        narrate(printable(f"{'there is a workspace in' if existed else 'made a workspace in'} {workspace.path}"))

@@ -60,7 +60,7 @@ class LazyGroup(click.Group):
             near = get_close_matches(args[0], COMMANDS) if args else []
             if not near:
                 raise
-            raise click.UsageError(f"No such command '{args[0]}'. Did you mean '{near[0]}'?", ctx) from problem
+            raise click.UsageError(f"No such command {args[0]!r}. Did you mean '{near[0]}'?", ctx) from problem
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands without importing any."""
@@ -104,7 +104,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _tell(text: str) -> None:
-    from onrecord.cli.text import Style
+    from onrecord.cli.text import Style, printable
 
-    style = Style(sys.stderr)
-    print(f"{style.red('onrecord:')} {text}".encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
+    # An error names what it was given, and that may hold anything.
+    clean = "\n".join(printable(line) for line in text.split("\n"))
+    print(f"{Style(sys.stderr).red('onrecord:')} {clean}", file=sys.stderr)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from onrecord.cli.common import complete_run, json_option, open_workspace, print_json
-from onrecord.cli.text import narrate
+from onrecord.cli.text import narrate, printable
 
 
 @click.command()
@@ -27,4 +27,4 @@ def command(what: str, destination: Path, force: bool, as_json: bool) -> None:
     if as_json:
         print_json({"snapshot_id": snapshot_id, "path": str(destination.absolute()), "files": files})
     else:
-        narrate(f"wrote {files} files into {destination}")
+        narrate(printable(f"wrote {files} files into {destination}"))

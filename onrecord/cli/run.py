@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from onrecord.environment import Environment
 from onrecord.experiment import Experiment
 from onrecord.run import Run
 from onrecord.script_run_config import MAX_DURATION_SECONDS_DEFAULT, BadConfig, ScriptRunConfig
-from onrecord.workspace import Workspace, WorkspaceNotFound
+from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -92,7 +93,7 @@ def _source_and_script(source: Path | None, script: str) -> tuple[Path, str]:
     if not path.is_relative_to(here):
         return path.parent, path.name
     if here in (Path.home(), Path(here.anchor)) and path.parent != here:
-        narrate(f"the source folder is {path.parent}, not all of {here} (--source chooses another)")
+        narrate(printable(f"the source folder is {path.parent}, not all of {here} (--source chooses another)"))
         return path.parent, path.name
     return here, script
 
@@ -121,10 +122,11 @@ def _workspace() -> Workspace:
     try:
         return Workspace.from_config()
     except WorkspaceNotFound as problem:
-        if "config.toml" in problem.why or "is a file" in problem.why:
+        # One that is named or begun is meant: another one elsewhere would hide the mistake.
+        if os.environ.get(VARIABLE) or "config.toml" in problem.why or "is a file" in problem.why:
             raise
         workspace = Workspace.create()
-        narrate(f"made a workspace in {workspace.layout.root}")
+        narrate(printable(f"made a workspace in {workspace.layout.root}"))
         return workspace
 
 

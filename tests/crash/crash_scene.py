@@ -18,7 +18,7 @@ from onrecord.ledger.states import TERMINAL
 from onrecord.verification import verify
 
 HERE = Path(__file__).parent
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 30.0
 ENDS = {"run.completed", "run.failed", "run.canceled"}
 ENDED_BY_ITSELF = 7
 ENDED_BY_SIGTERM = 9
@@ -45,6 +45,7 @@ class Scene:
         self.workspace = Workspace.create(folder)
         self.submitter: subprocess.Popen[str] | None = None
         self.run_id = ""
+        self._known_conductor = 0
 
     # ---- making it happen ----------------------------------------------------------------------
 
@@ -92,8 +93,10 @@ class Scene:
         """End the submitter, and whatever a failed test has left."""
         if self.submitter is not None:
             self.submitter.kill()
-            self.submitter.communicate()
-        for _ in range(3):
+            self.submitter.wait()
+            assert self.submitter.stdout is not None
+            self.submitter.stdout.close()
+        if self.run_id:
             for pid in (*self.conductors(), *self.supervisors(), *self.processes()):
                 kill(pid)
         self.workspace.close()
@@ -112,7 +115,18 @@ class Scene:
         return self.workspace.query.run(self.run_id).status
 
     def conductors(self) -> list[int]:
-        return [pid for pid, words in command_lines() if self.run_id in words and "supervisor" not in " ".join(words)]
+        return [
+            pid for pid, words in command_lines() if self.run_id in words and "onrecord.conductor" in " ".join(words)
+        ]
+
+    def conductor_is_known(self) -> None:
+        """Look for the conductor now, so that it can be killed later without a search that costs time."""
+        until(self.conductors, "no conductor comes up", pause=0.001)
+        self._known_conductor = self.conductors()[0]
+
+    def known_conductors(self) -> list[int]:
+        """The conductor that was known before, while it lives; else those that are found."""
+        return [self._known_conductor] if is_alive(self._known_conductor) else self.conductors()
 
     def supervisors(self) -> list[int]:
         return [pid for pid, words in command_lines() if str(self.control) in words and "supervisor" in " ".join(words)]
@@ -144,9 +158,9 @@ class Scene:
 
     def ended(self) -> None:
         """Wait for the end and for the last process of the run."""
-        until(lambda: self.run.has_ended(), f"run {self.run_id} is stuck in {self.status()}: {self.narration()}")
-        until(lambda: not self.processes(), "processes of the run live on")
-        until(lambda: not self.supervisors() and not self.conductors(), "a conductor or supervisor lives on")
+        until(self.run.has_ended, f"run {self.run_id} is stuck in {self.status()}: {self.narration()}")
+        until(lambda: not self.processes(), "processes of the run live on", pause=0.1)
+        until(lambda: not self.supervisors() and not self.conductors(), "a conductor or supervisor lives on", pause=0.1)
 
     def narration(self) -> str:
         try:
@@ -170,11 +184,11 @@ class Scene:
 
     def outputs_are_kept(self) -> None:
         """Every output that the script had finished is in the history, byte by byte."""
-        names = set(self.run.get_file_names())
+        files = {row.name: row.digest for row in self.workspace.query.files(self.run_id)}
         for name in self.said("written"):
-            assert name in names, f"{name} was written and is not in the history: {self.narration()}"
+            assert name in files, f"{name} was written and is not in the history: {self.narration()}"
             number = name.removeprefix("outputs/file_").removesuffix(".txt")
-            assert self.run.read_file(name).decode() == f"output {number} of {self.run_id}\n" * 50
+            assert self.workspace.store.read(files[name]).decode() == f"output {number} of {self.run_id}\n" * 50
         if self.said("ready"):
             assert self.run.read_file("logs/stdout.txt") == b"all is written\n"
 

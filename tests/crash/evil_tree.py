@@ -4,12 +4,13 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
-path = sys.argv[1]
+path = Path(sys.argv[1])
 
 
 def say(name):
-    with open(path, "a") as file:
+    with path.open("a") as file:
         file.write(f"{name} {os.getpid()}\n")
 
 
@@ -44,7 +45,7 @@ def deaf_daemon():
 
 def daemon_without_environment():
     say("daemon_without_environment")
-    os.execve("/bin/sleep", ["sleep", "600"], {})
+    os.execve("/bin/sleep", ["sleep", "600"], {})  # noqa: S606
 
 
 def respawner():

@@ -8,8 +8,9 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
-outside, seconds, files, code = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+outside, seconds, files, code = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 
 
 def end_slowly(number, frame):
@@ -18,15 +19,14 @@ def end_slowly(number, frame):
 
 
 def say(name, text):
-    with open(os.path.join(outside, name), "a") as file:
+    with (outside / name).open("a") as file:
         file.write(text + "\n")
 
 
 signal.signal(signal.SIGTERM, end_slowly)
 say("starts", str(os.getpid()))
 for number in range(files):
-    with open(f"outputs/file_{number}.txt", "w") as file:
-        file.write(f"output {number} of {os.environ['ONRECORD_RUN_ID']}\n" * 50)
+    Path(f"outputs/file_{number}.txt").write_text(f"output {number} of {os.environ['ONRECORD_RUN_ID']}\n" * 50)
     say("written", f"outputs/file_{number}.txt")
 print("all is written")
 say("ready", "")

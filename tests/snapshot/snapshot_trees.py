@@ -1,5 +1,6 @@
 """Trees for snapshot tests: made from a description, read back from disk, and identified the slow way."""
 
+# ruff: noqa: PTH - paths are bytes here, which pathlib cannot hold
 from __future__ import annotations
 
 import os

@@ -1,0 +1,131 @@
+"""A restart of the machine, folders that are removed, a log that cannot be written, a full disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from crash_scene import ENDED_BY_ITSELF, HERE, Scene, kill, until
+
+
+def begun(scene: Scene, seconds: float = 60) -> None:
+    scene.begin_worker(seconds)
+    scene.submitted()
+    scene.ready()
+    scene.reach("Running")
+
+
+def test_a_restart_of_the_machine_closes_the_run_and_says_so(scene: Scene) -> None:
+    begun(scene)
+    for pid in (*scene.conductors(), *scene.supervisors(), *scene.scripts()):
+        kill(pid)
+    scene.replace_boot_id("01234567-89ab-cdef-0123-456789abcdef")
+    scene.recover()
+    scene.ended()
+    scene.is_sound()
+    scene.outputs_are_kept()
+    row = scene.workspace.query.run(scene.run_id)
+    assert (row.status, row.exit_code, row.signal) == ("Failed", None, None)
+    assert row.error is not None
+    assert "the machine restarted" in row.error["message"]
+
+
+@pytest.mark.parametrize("which", ["the run's folder", "all runs"])
+def test_a_folder_removed_while_it_is_needed_ends_the_run_truthfully(scene: Scene, which: str) -> None:
+    begun(scene)
+    shutil.rmtree(scene.control if which == "the run's folder" else scene.workspace.layout.runs)
+    scene.recover()
+    scene.ended()
+    scene.is_sound()
+    row = scene.workspace.query.run(scene.run_id)
+    assert (row.status, row.exit_code) == ("Failed", None)
+    assert row.error is not None
+    assert row.error["code"] == "Lost"
+
+
+def test_a_folder_removed_after_the_conductor_died_leaves_no_script_behind(scene: Scene) -> None:
+    begun(scene)
+    for pid in scene.conductors():
+        kill(pid)
+    shutil.rmtree(scene.control)
+    scene.recover()
+    scene.ended()
+    scene.is_sound()
+    row = scene.workspace.query.run(scene.run_id)
+    assert row.error is not None
+    assert "was removed while it ran" in row.error["message"]
+
+
+def test_a_run_whose_folder_is_gone_can_be_canceled(scene: Scene) -> None:
+    begun(scene)
+    for pid in (*scene.conductors(), *scene.supervisors()):
+        kill(pid)
+    shutil.rmtree(scene.control)
+    scene.run.cancel()
+    scene.ended()
+    scene.is_sound()
+    assert scene.status() == "Canceled"
+
+
+def test_an_exit_code_outlives_the_run_s_folder_once_it_is_in_the_ledger(scene: Scene) -> None:
+    scene.begin_worker(0, files=500)
+    scene.submitted()
+    scene.reach("Finalizing")
+    for pid in scene.conductors():
+        kill(pid)
+    assert scene.status() == "Finalizing"
+    shutil.rmtree(scene.control)
+    scene.recover()
+    scene.ended()
+    scene.is_sound()
+    row = scene.workspace.query.run(scene.run_id)
+    assert (row.status, row.exit_code) == ("Failed", ENDED_BY_ITSELF)
+
+
+def test_a_narration_that_cannot_be_written_costs_nothing(scene: Scene) -> None:
+    begun(scene, seconds=1.5)
+    for pid in scene.conductors():
+        kill(pid)
+    narration = scene.control / "conductor.log"
+    narration.unlink()
+    narration.mkdir()
+    scene.recover()
+    scene.ended()
+    scene.is_sound()
+    scene.outputs_are_kept()
+    assert scene.workspace.query.run(scene.run_id).exit_code == ENDED_BY_ITSELF
+
+
+def test_a_lock_that_cannot_be_taken_hinders_no_other_run(scene: Scene) -> None:
+    begun(scene, seconds=1)
+    for pid in scene.conductors():
+        kill(pid)
+    lock = scene.control / "conductor.lock"
+    lock.unlink()
+    lock.mkdir()
+    scene.recover()
+    lock.rmdir()
+    scene.recover()
+    scene.ended()
+    scene.is_sound()
+
+
+def _may_mount() -> bool:
+    if shutil.which("unshare") is None or os.geteuid() != 0:
+        return False
+    attempt = ["unshare", "-m", "sh", "-c", "mount -t tmpfs none /mnt"]
+    return subprocess.run(attempt, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not _may_mount(), reason="a small disk of its own takes the right to mount one")
+def test_a_disk_that_is_full_at_the_end_delays_the_record_and_costs_none_of_it(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    program = f"mount -t tmpfs -o size=24m none '{disk}' && exec '{sys.executable}' '{HERE / 'full_disk.py'}' '{disk}'"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    until(lambda: not any(disk.iterdir()), "the mount shows outside")
