@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 2.0  # nobody waits for the results of a tree whose end nobody will learn
 FREEZE_ROUNDS = 100
-SCANS = 20
+LISTINGS = 50
 GIVE_UP_SECONDS = 30.0  # for what the kernel does not let die (uninterruptible sleep)
 ACCESS_MODE = 0o3  # O_ACCMODE
 
@@ -55,45 +55,80 @@ class Sample:
 
 
 def members(seed: Seed) -> dict[int, psutil.Process]:
-    """Living processes of the tree by pid, never this process or its ancestors. About 0.1 ms a process.
+    """Living processes of the tree by pid, never this process or its ancestors. About 0.2 ms a process.
 
     A member is the script, a process of its session, one with the token in its environment, one whose
     stdout or stderr is a log file of the run, or a descendant of any of these. Empty after a restart of
     the machine. A daemon that gave up all of these is not found.
     """
-    if seed.script is not None and seed.script.boot_id != boot_id():
-        return {}
-    for _ in range(SCANS):
-        try:
-            return _scan(seed)
-        except ProcessLookupError:
-            # Listed and gone before it was looked at, perhaps after a fork: a process that keeps forking
-            # and ending would be missed for ever.
-            continue
-    return _scan(seed, strict=False)
-
-
-def _scan(seed: Seed, *, strict: bool = True) -> dict[int, psutil.Process]:
-    """One look at every process. Raises `ProcessLookupError` if one ended meanwhile and that matters."""
     import psutil
 
-    alive = {process.pid: process for process in _living()}
+    if seed.script is not None and seed.script.boot_id != boot_id():
+        return {}
     spared = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    logs = _file_ids(seed.outputs)
-    session = _session(seed)
-    found = set()
-    for pid in alive.keys() - spared:
+    logs, session = _file_ids(seed.outputs), _session(seed)
+    parents: dict[int, int] = {}
+    found: dict[int, psutil.Process] = {}
+    for pid, process, parent in _everyone(spared):
+        parents[pid] = parent
         if _in_session(pid, session) or _carries(pid, seed.token) or _writes_to(pid, logs):
-            found.add(pid)
-        elif strict:
-            os.getsid(pid)
-    parents = {pid: process.info["ppid"] for pid, process in alive.items()}
+            found[pid] = process
     grown = True
     while grown:
-        new = {pid for pid, parent in parents.items() if parent in found} - found - spared
+        new = [pid for pid, parent in parents.items() if parent in found and pid not in found]
         grown = bool(new)
-        found |= new
-    return {pid: alive[pid] for pid in found}
+        for pid in new:
+            try:
+                found[pid] = psutil.Process(pid)
+            except psutil.NoSuchProcess:
+                parents.pop(pid)
+    return found  # with those that ended meanwhile: their children may be younger than the last listing
+
+
+def _everyone(spared: set[int]) -> Iterator[tuple[int, psutil.Process, int]]:
+    """Every living process with its parent's pid: again until a listing holds nobody new.
+
+    A process may fork and end between being listed and being looked at; the child is in the next listing.
+    """
+    import psutil
+
+    seen = set(spared)
+    for _ in range(LISTINGS):
+        new = set(psutil.pids()) - seen
+        if not new:
+            return
+        seen |= new
+        for pid in new:
+            try:
+                process = psutil.Process(pid)
+                with process.oneshot():
+                    status, parent = process.status(), process.ppid()
+            except psutil.Error:
+                continue
+            if status not in _dead():
+                yield pid, process, parent
+
+
+def _dead() -> tuple[str, ...]:
+    import psutil
+
+    return (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+
+
+def _alive(processes: dict[int, psutil.Process]) -> set[int]:
+    return {pid for pid, process in processes.items() if _state(process) not in _dead()}
+
+
+def _state(process: psutil.Process) -> str:
+    """Its status now, as psutil spells it."""
+    import psutil
+
+    try:
+        return str(process.status())
+    except psutil.NoSuchProcess:
+        return str(psutil.STATUS_DEAD)
+    except psutil.AccessDenied:
+        return str(psutil.STATUS_RUNNING)
 
 
 def end_tree(seed: Seed, grace_seconds: float = GRACE_SECONDS) -> int:
@@ -103,14 +138,14 @@ def end_tree(seed: Seed, grace_seconds: float = GRACE_SECONDS) -> int:
     users, and after 30 s on what the kernel does not let die.
     """
     first = members(seed)
-    ended = set(first)
+    ended = _alive(first)
     _signal(first, signal.SIGTERM, signal.SIGCONT)
     _wait_until_gone(seed, grace_seconds)
     deadline = time.monotonic() + GIVE_UP_SECONDS
     refused: set[int] = set()
     while time.monotonic() < deadline:
         left = _frozen(seed)
-        ended |= left.keys()
+        ended |= _alive(left)
         refused |= _signal(left, signal.SIGKILL)
         if not left.keys() - refused:
             break
@@ -137,14 +172,6 @@ def sample(pid: int) -> Sample | None:
             continue
         cpu, rss, threads, count = cpu + used[0], rss + used[1], threads + used[2], count + 1
     return Sample(cpu, rss, threads, count) if count else None
-
-
-def _living() -> Iterator[psutil.Process]:
-    import psutil
-
-    for process in psutil.process_iter(["ppid", "status"]):
-        if process.info["status"] not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
-            yield process
 
 
 def _session(seed: Seed) -> int:
@@ -251,14 +278,11 @@ def _frozen(seed: Seed) -> dict[int, psutil.Process]:
     """Every member, stopped: again until no new one appears."""
     import psutil
 
+    stopped = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
     known: set[int] = set()
     found = members(seed)
     for _ in range(FREEZE_ROUNDS):
-        running = {
-            pid: process
-            for pid, process in found.items()
-            if process.info["status"] not in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
-        }
+        running = {pid: process for pid, process in found.items() if _state(process) not in (*stopped, *_dead())}
         refused = _signal(running, signal.SIGSTOP)
         if known >= found.keys() and not running.keys() - refused:
             break

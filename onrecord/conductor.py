@@ -124,7 +124,9 @@ class Conductor:
             if isinstance(progress, Started) or (isinstance(progress, Waiting) and self._is_launched()):
                 # The script lives: the next command gives the run another conductor.
                 return
-        except OnRecordError:
+            if isinstance(progress, Waiting):
+                self._end_strays()
+        except (OnRecordError, OSError):
             progress = Waiting()
         exit_code, signal = (progress.exit_code, progress.signal) if isinstance(progress, Ended) else (None, None)
         try:
@@ -219,7 +221,10 @@ class Conductor:
     def _settled(self, lost: Ended) -> Progress:
         try:
             return self._executor.recover(self._control)
-        except OnRecordError as problem:
+        except (OnRecordError, OSError) as problem:
+            if not self._is_launched():
+                # Its folder was being removed, which looked as if its supervisor had died.
+                return Waiting()
             # Its processes were ended; that there was no room to write so down beside them changes nothing.
             self._warnings.append(str(problem))
             return lost
@@ -316,13 +321,18 @@ class Conductor:
         if known is not None:
             self._finish(known)
             return
-        started = self._started or lost_folder.who_it_was(self._workspace.journal, self._run_id)
-        lost_folder.end_processes(self._control, started, GRACE_SECONDS)
+        self._end_strays()
         message = f"its folder {self._control} was removed while it ran, and with it how it ended"
         if self._status() == CANCEL_REQUESTED:
             self._end(RunCanceled(message=message))
         else:
             self._end(RunFailed(error={"code": "Lost", "message": message}))
+
+    def _end_strays(self) -> None:
+        from onrecord import lost_folder
+
+        started = self._started or lost_folder.who_it_was(self._workspace.journal, self._run_id)
+        lost_folder.end_processes(self._control, started, GRACE_SECONDS)
 
     def _keep_files(self) -> None:
         journal, spool = self._workspace.journal, self._folder.spool

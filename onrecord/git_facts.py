@@ -100,8 +100,11 @@ class _Reader:
         return None if answer is None else answer.decode("utf-8", "surrogateescape").rstrip("\n")
 
     def patch(self) -> bytes:
-        options = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--relative")
-        return self._run("diff", *options, "HEAD", "--", ".") or b""
+        # Paths from the top of the repository: `git apply` takes them as such wherever it is called, and passes
+        # over others without a word. The rest undoes settings that give patches it cannot read.
+        form = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--no-relative", "--submodule=short")
+        prefixes = ("--src-prefix=a/", "--dst-prefix=b/")
+        return self._run("diff", *form, *prefixes, "HEAD", "--", ".") or b""
 
     def _run(self, *words: str) -> bytes | None:
         try:

@@ -7,12 +7,24 @@ what verification, transfer and garbage collection need. https://github.com/BLAK
 
 from __future__ import annotations
 
+import os
+
 from blake3 import blake3
 
 from onrecord.snapshot.errors import SnapshotError
 
 SIZE = 32
 _PARALLEL_FROM = 1 << 20
+_max_threads = blake3.AUTO
+
+
+def _after_fork() -> None:
+    # The threads of blake3's pool do not exist in a forked child, which would wait for them for ever.
+    global _max_threads
+    _max_threads = 1
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def digest_of(data: bytes) -> bytes:
@@ -23,12 +35,12 @@ def digest_of(data: bytes) -> bytes:
     """
     if len(data) < _PARALLEL_FROM:
         return blake3(data).digest()
-    return blake3(data, max_threads=blake3.AUTO).digest()
+    return blake3(data, max_threads=_max_threads).digest()
 
 
 def hasher() -> blake3:
     """A hasher for content that arrives in pieces of a megabyte or more; it uses every core."""
-    return blake3(max_threads=blake3.AUTO)
+    return blake3(max_threads=_max_threads)
 
 
 def from_hex(text: str) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from onrecord.cli.common import json_option, open_run, print_json, run_argument
-from onrecord.cli.text import columns, narrate, printable
+from onrecord.cli.text import columns, metric, narrate, printable
 
 
 @click.command()
@@ -27,14 +27,10 @@ def command(run: str, as_json: bool) -> None:
     for name, value in metrics.items():
         values = value if isinstance(value, list) else [value]
         numbers = [item for item in values if isinstance(item, int | float) and not math.isnan(item)]
-        least, greatest = (_short(min(numbers)), _short(max(numbers))) if numbers else ("-", "-")
-        rows.append([printable(name), str(len(values)), _short(values[-1]), least, greatest])
+        least, greatest = (metric(min(numbers)), metric(max(numbers))) if numbers else ("-", "-")
+        rows.append([printable(name), str(len(values)), metric(values[-1]), least, greatest])
     for cells in columns(rows, right=frozenset({1, 2, 3, 4})):
         print("  ".join(cells).rstrip())
-
-
-def _short(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
 
 
 def _plain(value: Any) -> Any:

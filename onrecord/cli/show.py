@@ -7,7 +7,7 @@ import sys
 import click
 
 from onrecord.cli.common import json_option, open_run, print_json, run_argument
-from onrecord.cli.text import Style, duration, local_time, printable
+from onrecord.cli.text import Style, duration, local_time, metric, printable
 from onrecord.documents import run_document, status_of
 from onrecord.run import Run
 
@@ -72,5 +72,5 @@ def _print_pairs(style: Style, title: str, pairs: dict[str, str]) -> None:
 
 def _metric(value: object) -> str:
     if isinstance(value, list):
-        return f"{value[-1]} (last of {len(value)})"
-    return str(value)
+        return f"{metric(value[-1])} (last of {len(value)})"
+    return metric(value)

@@ -105,6 +105,11 @@ def ago(microseconds: int) -> str:
     return datetime.fromtimestamp(microseconds / 1e6).strftime("%Y-%m-%d")
 
 
+def metric(value: object) -> str:
+    """A metric's value: numbers to six significant digits, anything else as it is."""
+    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
+
+
 def local_time(microseconds: int | None) -> str:
     """Local date and time to the second; `-` for None."""
     if microseconds is None:

@@ -303,11 +303,13 @@ def test_a_shell_gets_its_completion(command: Command, tmp_path: Path, shell: st
 def test_completion_offers_runs_and_their_files(history: Path) -> None:
     good, _ = ids(history)
 
-    def offered(words: str, place: int) -> str:
-        asked = {"_ONRECORD_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(place)}
+    def offered(line: str, place: int) -> str:
+        asked = {"_ONRECORD_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(place)}
         code = "import sys; sys.argv[0] = 'onrecord'; from onrecord.__main__ import main; main()"
         env = clean_environment(**asked)
-        return subprocess.run([sys.executable, "-c", code], cwd=history, env=env, capture_output=True, check=False, text=True).stdout
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=history, env=env, capture_output=True, check=False, text=True
+        ).stdout
 
     assert good in offered("onrecord show ", 2)
     assert "outputs/models/best.bin" in offered(f"onrecord get {good} out", 3)

@@ -1,4 +1,4 @@
-"""A script whose processes try to outlive it: PIDFILE. It ignores SIGTERM itself and sleeps."""
+"""A script whose processes try to outlive it: PIDFILE."""
 
 import os
 import signal
@@ -62,6 +62,5 @@ in_child(own_session)
 as_daemon(deaf_daemon)
 as_daemon(daemon_without_environment)
 as_daemon(respawner)
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
 say("main")
 time.sleep(600)

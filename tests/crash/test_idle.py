@@ -19,9 +19,9 @@ def test_an_idle_conductor_costs_next_to_nothing(scene: Scene, long_form: bool) 
     scene.submitted()
     scene.ready()
     scene.reach("Running")
-    time.sleep(2)
+    time.sleep(1.5)
     [conductor] = scene.conductors()
-    before, seconds = used_seconds(conductor), 30 if long_form else 5
+    before, seconds = used_seconds(conductor), 30 if long_form else 4
     time.sleep(seconds)
     share = (used_seconds(conductor) - before) / seconds
     print(f"an idle conductor uses {share:.2%} of a core")

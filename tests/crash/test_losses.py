@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,23 +36,34 @@ def test_a_restart_of_the_machine_closes_the_run_and_says_so(scene: Scene) -> No
 
 
 @pytest.mark.parametrize("which", ["the run's folder", "all runs"])
-def test_a_folder_removed_while_it_is_needed_ends_the_run_truthfully(scene: Scene, which: str) -> None:
-    begun(scene)
-    shutil.rmtree(scene.control if which == "the run's folder" else scene.workspace.layout.runs)
-    scene.recover()
-    scene.ended()
-    scene.is_sound()
-    row = scene.workspace.query.run(scene.run_id)
-    assert (row.status, row.exit_code) == ("Failed", None)
-    assert row.error is not None
-    assert row.error["code"] == "Lost"
+def test_a_folder_removed_while_it_is_needed_ends_the_run_truthfully(
+    make_scene: Callable[[], Scene], rounds: Callable[[int, int], range], which: str
+) -> None:
+    for _ in rounds(1, 20):
+        scene = make_scene()
+        begun(scene)
+        remove(scene.control if which == "the run's folder" else scene.workspace.layout.runs)
+        scene.recover()
+        scene.ended()
+        scene.is_sound()
+        row = scene.workspace.query.run(scene.run_id)
+        assert (row.status, row.exit_code) == ("Failed", None)
+        assert row.error is not None
+        assert row.error["code"] == "Lost"
+        scene.close()
+
+
+def remove(folder: Path) -> None:
+    """As `rm -r` typed again where it met a file that was being written."""
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_folder_removed_after_the_conductor_died_leaves_no_script_behind(scene: Scene) -> None:
     begun(scene)
     for pid in scene.conductors():
         kill(pid)
-    shutil.rmtree(scene.control)
+    remove(scene.control)
     scene.recover()
     scene.ended()
     scene.is_sound()
@@ -64,7 +76,7 @@ def test_a_run_whose_folder_is_gone_can_be_canceled(scene: Scene) -> None:
     begun(scene)
     for pid in (*scene.conductors(), *scene.supervisors()):
         kill(pid)
-    shutil.rmtree(scene.control)
+    remove(scene.control)
     scene.run.cancel()
     scene.ended()
     scene.is_sound()
@@ -78,7 +90,7 @@ def test_an_exit_code_outlives_the_run_s_folder_once_it_is_in_the_ledger(scene: 
     for pid in scene.conductors():
         kill(pid)
     assert scene.status() == "Finalizing"
-    shutil.rmtree(scene.control)
+    remove(scene.control)
     scene.recover()
     scene.ended()
     scene.is_sound()

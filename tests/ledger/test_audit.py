@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from make_ledger import DIGEST, ended_well, file, finished_run, in_fork, journal, raw, run_id, submitted
@@ -203,3 +205,23 @@ def test_an_audit_beside_a_live_writer_has_no_false_findings(tmp_path: Path) -> 
         seen.append(audit(book))
     assert [result.findings for result in seen] == [[]] * 31
     assert seen[-1].events == 901
+
+
+class Hurried(Journal):
+    """A ledger in which another writer has appended to the one run after every answer."""
+
+    run = ""
+
+    def fetch(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+        rows = super().fetch(sql, parameters)
+        with Journal(self.database.path) as other:
+            other.append(self.run, [RunTagged()])
+        return rows
+
+
+def test_an_audit_is_of_one_moment_whatever_is_appended_between_its_questions(book: Journal, runs: list[str]) -> None:
+    with Hurried(book.database.path) as hurried:
+        hurried.run = runs[0]
+        result = audit(hurried)
+        assert (result.events, result.findings) == (16, [])
+    assert book.size() > 17

@@ -294,6 +294,19 @@ def test_threads_share_a_journal(book: Journal) -> None:
     assert audit(book).findings == []
 
 
+def test_a_writer_waits_in_the_queue_of_writers_before_it_touches_the_file(tmp_path: Path) -> None:
+    with journal(tmp_path) as book, journal(tmp_path) as holder:
+        run = run_id()
+        book.append(run, [submitted()])
+        writer = threading.Thread(target=book.append, args=(run, [RunRunning()]))
+        with holder.database.lock:
+            writer.start()
+            writer.join(0.2)
+            assert writer.is_alive() and holder.size() == 1
+        writer.join()
+        assert holder.size() == 2
+
+
 def test_two_journals_of_one_process_see_one_another(tmp_path: Path) -> None:
     with journal(tmp_path) as one, journal(tmp_path) as two:
         run = run_id()

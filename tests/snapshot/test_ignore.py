@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - a table of cases
+# ruff: noqa: E501
 from __future__ import annotations
 
 import random
