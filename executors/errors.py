@@ -67,6 +67,7 @@ class UnknownTarget(ExecutorError):
         return cls(
             f"unknown compute target {target!r}{hint}",
             why=f"known targets: {', '.join(known)}",
+            next_step=f"onrecord run --target {close[0] if close else 'local'} …   (compute_target= in Python)",
             target=target,
             known=tuple(known),
         )

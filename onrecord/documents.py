@@ -30,7 +30,9 @@ def status_of(workspace: Workspace, row: RunRow) -> str:
     """The stored status, or NotResponding where an unfinished run has no conductor."""
     if row.ended or is_conducted(workspace.layout.run(row.run_id).lock):
         return row.status
-    return NOT_RESPONDING
+    # Its conductor may have ended between the two looks, and the run with it.
+    row = workspace.query.run(row.run_id)
+    return row.status if row.ended else NOT_RESPONDING
 
 
 def run_document(workspace: Workspace, row: RunRow, tags: dict[str, str], properties: dict[str, str]) -> dict[str, Any]:

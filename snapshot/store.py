@@ -61,7 +61,7 @@ class Store:
         self.folder = Path(folder)
         self._layout = Layout(self.folder)
         self._index = Index(self._layout)
-        self._packs = _PackFiles(self._layout)
+        self._packs = _PackFiles(self._layout, self._index)
 
     def __enter__(self) -> Self:
         return self
@@ -169,7 +169,7 @@ class Store:
             with self._loose(place) as source:
                 data = source.read()
         else:
-            kept = self._packs.read(self._pack_path(place), place)
+            kept = self._packs.read(place.pack, place)
             try:
                 data = decode(place.encoding, kept, place.size)
             except ValueError as error:
@@ -196,12 +196,6 @@ class Store:
             return _Reader(self._layout.loose_object(place.digest))
         except FileNotFoundError:
             raise missing_file(place, self._layout.loose_object(place.digest)) from None
-
-    def _pack_path(self, place: Place) -> Path:
-        name = self._index.pack_name(place.pack or 0)
-        if name is None:
-            raise corrupt(place.digest, f"the index names pack {place.pack}, which it does not know")
-        return self._layout.pack(name)
 
     def _faults(self, places: Iterable[Place]) -> Iterator[Fault]:
         for place in sorted(places, key=lambda place: (place.pack or 0, place.offset)):
@@ -246,24 +240,33 @@ class _PackFiles:
 
     KEEP = 32
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, index: Index) -> None:
         self._layout = layout
-        self._open: dict[Path, _OwnedFd] = {}
+        self._index = index
+        self._open: dict[int, _OwnedFd] = {}
 
-    def read(self, path: Path, place: Place) -> bytes:
-        owned = self._open.get(path)
+    def read(self, pack: int, place: Place) -> bytes:
+        owned = self._open.get(pack)
         if owned is None:
-            try:
-                owned = _OwnedFd(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
-            except FileNotFoundError:
-                raise missing_file(place, path) from None
-            if len(self._open) >= self.KEEP:
-                self.close()
-            self._open[path] = owned
+            owned = self._opened(pack, place)
         kept = os.pread(owned.fd, place.kept, place.offset)
         if len(kept) != place.kept:
-            raise corrupt(place.digest, f"{shown(path)} is cut short")
+            raise corrupt(place.digest, f"pack {self._index.pack_name(pack)} is cut short")
         return kept
+
+    def _opened(self, pack: int, place: Place) -> _OwnedFd:
+        name = self._index.pack_name(pack)
+        if name is None:
+            raise corrupt(place.digest, f"the index names pack {pack}, which it does not know")
+        path = self._layout.pack(name)
+        try:
+            owned = _OwnedFd(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+        except FileNotFoundError:
+            raise missing_file(place, path) from None
+        if len(self._open) >= self.KEEP:
+            self.close()
+        self._open[pack] = owned
+        return owned
 
     def close(self) -> None:
         self._open = {}

@@ -1,7 +1,7 @@
 """What git says about which paths are ignored, and trees and patterns made at random to ask it about."""
 
 # Paths are bytes here, which pathlib cannot hold.
-# ruff: noqa: PTH100, PTH101, PTH102, PTH112, PTH113, PTH114, PTH115, PTH118, PTH123, PTH208, PTH211
+# ruff: noqa: PTH102, PTH112, PTH113, PTH114, PTH118, PTH211
 from __future__ import annotations
 
 import os

@@ -1,7 +1,7 @@
 """Trees for snapshot tests: made from a description, read back from disk, and identified the slow way."""
 
 # Paths are bytes here, which pathlib cannot hold.
-# ruff: noqa: PTH100, PTH101, PTH102, PTH112, PTH113, PTH114, PTH115, PTH118, PTH123, PTH208, PTH211
+# ruff: noqa: PTH101, PTH102, PTH115, PTH123, PTH208, PTH211
 from __future__ import annotations
 
 import os

@@ -110,7 +110,7 @@ SIMPLE = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(before=SIMPLE, after=SIMPLE)
 def test_a_diff_is_what_comparing_both_walks_gives(before, after, tmp_path_factory):
     base = tmp_path_factory.mktemp("diff")
