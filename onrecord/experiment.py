@@ -21,15 +21,8 @@ class Experiment:
     """Runs under one name: 1 to 255 letters, digits, `_` and `-`, the first one a letter or a digit."""
 
     def __init__(self, workspace: Workspace, name: str) -> None:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise BadExperimentName(
-                f"{name!r} cannot be the name of an experiment",
-                why="a name has 1 to 255 letters, digits, _ and -, and starts with a letter or a digit",
-                next_step=f"for example {_suggestion(str(name))}",
-                name=name,
-            )
         self.workspace = workspace
-        self.name = name
+        self.name = checked_experiment_name(name)
 
     def submit(
         self, config: ScriptRunConfig, tags: Mapping[str, object] | None = None, *, display_name: str = ""
@@ -55,6 +48,18 @@ class Experiment:
 
     def __repr__(self) -> str:
         return f"Experiment({self.workspace!r}, {self.name!r})"
+
+
+def checked_experiment_name(name: object) -> str:
+    """The name, or BadExperimentName."""
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return name
+    raise BadExperimentName(
+        f"{name!r} cannot be the name of an experiment",
+        why="a name has 1 to 255 letters, digits, _ and -, and starts with a letter or a digit",
+        next_step=f"for example {_suggestion(str(name))}",
+        name=name,
+    )
 
 
 def _suggestion(name: str) -> str:

@@ -19,15 +19,23 @@ class BadMetric(OnRecordError):
 
 def checked_name(name: object) -> str:
     """A metric's name: any text of 1 to 255 characters, kept exactly as it is."""
-    if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME:
+    if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME or not _is_unicode(name):
         raise BadMetric(
             f"a metric cannot be called {name!r}",
-            why=f"a name is a text of 1 to {_LONGEST_NAME} characters",
+            why=f"a name is a Unicode text of 1 to {_LONGEST_NAME} characters",
             next_step='run.log("loss", 0.25)',
             name=name,
             value=None,
         )
     return name
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def checked_value(name: str, value: object) -> Any:

@@ -156,8 +156,9 @@ class Run:
         try:
             self.workspace.journal.append(self.id, [CancelRequested(by=f"pid {os.getpid()}")])
         except IllegalTransition:
-            # It has ended, is ending, or was asked already: nothing to add.
-            return
+            # It has ended, is ending, or was asked already, by someone who may have died before the next lines.
+            if self._row().status != "CancelRequested":
+                return
         folder = self.workspace.layout.run(self.id)
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.cancel.touch()
@@ -224,7 +225,7 @@ class Run:
 
         When the call returns, kill -9 of this process cannot lose the point. Raises BadMetric.
         """
-        if type(value) is not float or type(name) is not str or not name or len(name) > 255:
+        if type(value) is not float or type(name) is not str:
             value = checked_value(checked_name(name), value)
         known_step = NO_STEP if step is None else checked_step(name, step)
         spool = self._spool or self._open_spool()

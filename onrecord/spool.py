@@ -19,6 +19,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from onrecord.metric_values import checked_name
+
 MAGIC = b"RSP1"
 _HEAD = struct.Struct("<4sII")
 _FLOAT = struct.Struct("<Bqqd")
@@ -38,10 +40,13 @@ class SpoolWriter:
         self._names: dict[str, bytes] = {}
 
     def write(self, name: str, value: object, step: int = NO_STEP) -> None:
-        """Append one point: a float, an int, or anything that JSON spells. Raises OSError when there is no room."""
+        """Append one point: a float, an int, or anything that JSON spells.
+
+        Raises BadMetric for a name that cannot be one, OSError when there is no room.
+        """
         encoded = self._names.get(name)
         if encoded is None:
-            encoded = self._names[name] = name.encode("utf-8", "surrogatepass")
+            encoded = self._names[name] = checked_name(name).encode()
         kind = type(value)
         now = time.time_ns() // 1000
         if kind is float:
@@ -87,6 +92,6 @@ def _point(body: bytes) -> Point:
     if kind == 2:
         length = _JSON.unpack_from(body)[3]
         name, text = body[_JSON.size : _JSON.size + length], body[_JSON.size + length :]
-        return name.decode("utf-8", "surrogatepass"), kind, at, known_step, json.loads(text)
+        return name.decode(), kind, at, known_step, json.loads(text)
     value = (_FLOAT if kind == 0 else _INTEGER).unpack_from(body)[3]
-    return body[_FLOAT.size :].decode("utf-8", "surrogatepass"), kind, at, known_step, value
+    return body[_FLOAT.size :].decode(), kind, at, known_step, value

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ _MAGIC = b"onrecord stat cache 1\n"
 _TICK = 50_000_000
 _COARSE_TICK = 2_100_000_000
 _SECOND = 1_000_000_000
+_ABANDONED_AFTER = 600  # seconds
 
 # name, kind (as in tree.py), signature or None, address or link target, size
 FileSeen = tuple[bytes, bytes, Signature | None, bytes, int]
@@ -80,8 +82,17 @@ def save(path: Path, key: bytes, folders: list[FolderSeen]) -> None:
         try:
             partial.write_bytes(_MAGIC + digest_of(body) + body)
             partial.replace(path)
+            _clear_partials(path)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
     except OSError:
         return
+
+
+def _clear_partials(path: Path) -> None:
+    """Remove what writers that died long ago left beside the cache."""
+    now = time.time()
+    for partial in path.parent.glob(f"{path.name}.*"):
+        if now - partial.stat().st_mtime > _ABANDONED_AFTER:
+            partial.unlink()

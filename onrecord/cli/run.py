@@ -15,7 +15,8 @@ from onrecord.cli.foreground import stream
 from onrecord.cli.text import narrate, printable, size
 from onrecord.documents import run_document
 from onrecord.environment import Environment
-from onrecord.experiment import Experiment
+from onrecord.executors.registry import executor_named
+from onrecord.experiment import Experiment, checked_experiment_name
 from onrecord.run import Run
 from onrecord.script_run_config import MAX_DURATION_SECONDS_DEFAULT, BadConfig, ScriptRunConfig
 from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
@@ -63,8 +64,9 @@ def command(
         max_run_duration_seconds=timeout or MAX_DURATION_SECONDS_DEFAULT,
         directories_to_watch=keep,
     )
-    config.checked()
-    chosen = experiment or _experiment_name(folder)
+    # Everything that can be refused is refused before a workspace is made for it.
+    executor_named(config.checked().target)
+    chosen = checked_experiment_name(experiment or _experiment_name(folder))
     workspace = _workspace()
     workspace.recover(0)
     run = Experiment(workspace, chosen).submit(config, _tags(tags), display_name=name)

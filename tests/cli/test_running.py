@@ -288,3 +288,15 @@ def test_a_terminal_gets_colours(tmp_path: Path) -> None:
     terminal = Terminal("ls", cwd=tmp_path)
     assert terminal.end() == 0
     assert b"\x1b[" in terminal.said
+
+
+@pytest.mark.parametrize("wrong", [("--target", "mars"), ("--experiment", "a b"), ("--env", "/")])
+def test_a_run_that_is_refused_leaves_no_workspace_behind(
+    wrong: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onrecord.cli.main import run
+
+    (tmp_path / "train.py").write_text("print(1)\n")
+    monkeypatch.chdir(tmp_path)
+    assert run(["run", *wrong, "train.py"]) == 125
+    assert [path.name for path in tmp_path.iterdir()] == ["train.py"]

@@ -298,3 +298,11 @@ def test_every_public_name_is_there_and_no_other_is() -> None:
         assert getattr(onrecord, name) is not None
     with pytest.raises(AttributeError):
         onrecord.Nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256, "\ud800", 3])
+def test_a_name_that_no_metric_can_have_is_refused_whatever_the_value(tmp_path: Path, name: object) -> None:
+    run = Run(Workspace.create(tmp_path), "0" * 26)
+    for value in (0.5, 3, "text"):
+        with pytest.raises(BadMetric, match="a metric cannot be called"):
+            run.log(name, value)  # type: ignore[arg-type]

@@ -192,6 +192,15 @@ def test_a_damaged_cache_is_ignored(store, source, tmp_path, damage):
     assert take_snapshot(source, store, cache=cache).snapshot_id == first.snapshot_id
 
 
+def test_a_cache_that_was_never_finished_is_removed_later(store, source, tmp_path):
+    old, young = tmp_path / "cache.0000", tmp_path / "cache.1111"
+    for partial, age in ((old, 3600), (young, 0)):
+        partial.write_bytes(b"half")
+        os.utime(partial, (time.time() - age, time.time() - age))
+    take_snapshot(source, store, cache=tmp_path / "cache")
+    assert (old.exists(), young.exists()) == (False, True)
+
+
 def test_a_cache_says_nothing_about_another_store(source, tmp_path):
     plant(source, {b"a": b"1"})
     time.sleep(PAST_A_TICK)
