@@ -64,7 +64,7 @@ def test_nothing_survives_a_stop(tmp_path: Path, mode: str) -> None:
 @linux_only
 @pytest.mark.parametrize("mode", ["", "ignore"])
 def test_nothing_survives_the_time_limit(tmp_path: Path, mode: str) -> None:
-    executor, launch = LocalExecutor(), evil_in(tmp_path, mode, time_limit_seconds=1.5)
+    executor, launch = LocalExecutor(), evil_in(tmp_path, mode, time_limit_seconds=3.0)
     executor.start(launch)
     ended = end_of(executor, launch.control)
     assert living(tmp_path) == []
