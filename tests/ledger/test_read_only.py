@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 from make_ledger import ended_well, file, finished_run, in_fork, journal, output, python, raw, run_id, submitted
 
+import onrecord.ledger
 from onrecord.ledger.audit import audit
 from onrecord.ledger.errors import LedgerError, LedgerReadOnly
 from onrecord.ledger.events import RunTagged
@@ -29,6 +32,12 @@ def folder() -> Iterator[Path]:
     yield path
     path.chmod(0o755)
     shutil.rmtree(path)
+
+
+# A child that has become nobody may not be able to read the package's own files any more (a checkout below
+# /root): whatever is imported late is imported before.
+for module in pkgutil.iter_modules(onrecord.ledger.__path__):
+    importlib.import_module(f"onrecord.ledger.{module.name}")
 
 
 def as_a_reader(folder: Path, work: Callable[[], None]) -> bool:
