@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-import attrs
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onrecord.ledger.errors import AmbiguousRun, UnknownRun
 from onrecord.ledger.ids import LENGTH, clean_prefix
@@ -16,14 +14,14 @@ from onrecord.ledger.states import TERMINAL
 if TYPE_CHECKING:
     from onrecord.ledger.events import RunMetrics, Series
 
+# Rows are named tuples, not attrs classes: a list of runs then imports no attrs, 15 to 20 ms of its time.
 _COLUMNS = (
     "run_id, head, experiment, number, name, run_type, parent, status, created_at, started_at, ended_at,"
     " exit_code, signal, error, snapshot_id, sealed"
 )
 
 
-@attrs.frozen
-class RunRow:
+class RunRow(NamedTuple):
     """A run as the ledger knows it. Times in microseconds since the epoch, UTC; `head` is its events."""
 
     run_id: str
@@ -49,8 +47,7 @@ class RunRow:
         return self.status in TERMINAL
 
 
-@attrs.frozen
-class FileRow:
+class FileRow(NamedTuple):
     """One version of a file of a run. `size` in bytes, `digest` 64 hex digits."""
 
     name: str
