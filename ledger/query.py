@@ -46,6 +46,18 @@ class RunRow(NamedTuple):
         """Whether the run has come to its end."""
         return self.status in TERMINAL
 
+    @property
+    def display_name(self) -> str:
+        """The name given at submit, or the experiment's name with the run's number."""
+        return self.name or f"{self.experiment}_{self.number}"
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """From the script's start to its end; None while either is not known."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return round((self.ended_at - self.started_at) / 1_000_000, 6)
+
 
 class FileRow(NamedTuple):
     """One version of a file of a run. `size` in bytes, `digest` 64 hex digits."""

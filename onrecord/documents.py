@@ -41,7 +41,7 @@ def run_document(workspace: Workspace, row: RunRow, tags: dict[str, str], proper
         "run_id": row.run_id,
         "experiment": row.experiment,
         "number": row.number,
-        "name": row.name or f"{row.experiment}_{row.number}",
+        "name": row.display_name,
         "type": row.run_type,
         "parent": row.parent,
         "status": status_of(workspace, row),
@@ -52,7 +52,7 @@ def run_document(workspace: Workspace, row: RunRow, tags: dict[str, str], proper
         "created_at": iso(row.created_at),
         "started_at": iso(row.started_at),
         "ended_at": iso(row.ended_at),
-        "duration_seconds": _seconds(row.started_at, row.ended_at),
+        "duration_seconds": row.duration_seconds,
         "tags": tags,
         "properties": properties,
     }
@@ -109,7 +109,3 @@ def details_document(run: Run) -> dict[str, Any]:
         "error": row.error,
         "warnings": [{"message": warning} for warning in run.get_warnings()],
     }
-
-
-def _seconds(start: int | None, end: int | None) -> float | None:
-    return None if start is None or end is None else round((end - start) / 1_000_000, 6)

@@ -72,8 +72,7 @@ class Run:
     @property
     def display_name(self) -> str:
         """The name given at submit, or the experiment's name with the run's number."""
-        row = self._row()
-        return row.name or f"{row.experiment}_{row.number}"
+        return self._row().display_name
 
     @property
     def status(self) -> str:

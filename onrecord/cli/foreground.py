@@ -68,7 +68,7 @@ def _cancel(run: Run, follower: Follower) -> None:
 
 def _narrate_end(row: RunRow) -> None:
     style = Style(sys.stderr)
-    seconds = None if row.started_at is None or row.ended_at is None else (row.ended_at - row.started_at) / 1e6
+    seconds = row.duration_seconds
     took = f" in {duration(seconds)}" if seconds is not None else ""
     message = (row.error or {}).get("message", "") if row.status != "Completed" else ""
     reason = f": {printable(message)}" if message else ""

@@ -82,12 +82,11 @@ def _print_table(workspace: Workspace, rows: list[RunRow]) -> None:
     shorten = short_ids([row.run_id for row in rows])
     table = [["RUN", "STATUS", "NAME", "CREATED", "DURATION", "EXIT", "TAGS"]]
     for row in rows:
-        seconds = None if row.started_at is None or row.ended_at is None else (row.ended_at - row.started_at) / 1e6
         exit_code = "-" if row.exit_code is None else str(row.exit_code)
         marks = " ".join(f"{key}={value}" if value else key for key, value in tags.get(row.run_id, {}).items())
-        name = row.name or f"{row.experiment}_{row.number}"
         table.append(
-            [shorten[row.run_id], status_of(workspace, row), printable(name), ago(row.created_at), duration(seconds),
+            [shorten[row.run_id], status_of(workspace, row), printable(row.display_name), ago(row.created_at),
+             duration(row.duration_seconds),
              exit_code, printable(marks)]
         )  # fmt: skip
     lines = columns(table, right=frozenset({4, 5}))

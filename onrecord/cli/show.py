@@ -31,7 +31,6 @@ def _print(run: Run) -> None:
     details = run.get_details()
     definition = details["runDefinition"]
     status = status_of(run.workspace, row)
-    seconds = None if row.started_at is None or row.ended_at is None else (row.ended_at - row.started_at) / 1e6
     print(f"{style.bold(printable(run.display_name))}  {style.status(status)}")
     words = [definition.get("script", ""), *definition.get("arguments", [])]
     ended = f"exit code {row.exit_code}" if row.exit_code is not None else ""
@@ -45,7 +44,7 @@ def _print(run: Run) -> None:
         ("created", local_time(row.created_at)),
         ("started", local_time(row.started_at)),
         ("ended", " ".join(part for part in (local_time(row.ended_at), ended) if part)),
-        ("duration", duration(seconds)),
+        ("duration", duration(row.duration_seconds)),
     ]
     for name, value in facts:
         print(f"  {style.dim(name.ljust(12))} {value}")
