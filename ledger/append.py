@@ -13,8 +13,9 @@ from onrecord.ledger.errors import IllegalTransition, StaleVersion, UnknownRun
 from onrecord.ledger.events import Event, RunSealed, Unknown
 from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.ids import encode as id_text
-from onrecord.ledger.projections import HOT
+from onrecord.ledger.projections import runs
 from onrecord.ledger.recorded import Recorded
+from onrecord.ledger.run_state import TYPES, RunState
 from onrecord.ledger.states import TERMINAL, state_after
 
 
@@ -38,12 +39,23 @@ class Append:
         self.at = at
         self.entropy = entropy
         self.seq: int = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
-        row = connection.execute("SELECT head, status FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-        self.head: int = row[0] if row else 0
-        self.status: str | None = row[1] if row else None
+        self._state: RunState | None = runs.load(connection, run_id)
+        self._only_head = True
+
+    @property
+    def head(self) -> int:
+        """How many events the run has."""
+        return self._state.head if self._state else 0
+
+    @property
+    def status(self) -> str | None:
+        """The run's state, None before its first event."""
+        return self._state.status if self._state else None
 
     def done(self) -> Appended:
-        """What has been added so far."""
+        """Bring the run's row up to what has been added."""
+        if self._state is not None:
+            runs.update(self.connection, self._state, only_head=self._only_head)
         return Appended(self.seq, self.head, self.status or "")
 
     def check_version(self, expected: int | None) -> None:
@@ -60,21 +72,24 @@ class Append:
 
     def add(self, event_type: str, payload: bytes, event: Event | Unknown) -> None:
         """One row and what follows from it. Raises IllegalTransition, UnknownRun."""
-        after = state_after(self.status, event_type)
-        if after is None:
+        if state_after(self.status, event_type) is None:
             raise self._refusal(event_type)
         salt = self.entropy(16)
         commitment = merkle.payload_commitment(salt, payload)
+        version = self.head + 1
         self.seq += 1
-        self.head += 1
-        self.status = after
-        leaf = merkle.leaf_hash(self.seq, self.stream, self.head, self.at, event_type, commitment)
+        leaf = merkle.leaf_hash(self.seq, self.stream, version, self.at, event_type, commitment)
         self.connection.execute(
             "INSERT INTO events(seq, stream, rseq, type, ts, salt, payload, pcommit, leaf)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self.seq, self.stream, self.head, event_type, self.at, salt, payload, commitment, leaf),
+            (self.seq, self.stream, version, event_type, self.at, salt, payload, commitment, leaf),
         )
-        HOT.apply(self.connection, Recorded(self.seq, self.run_id, self.head, event_type, self.at, event))
+        recorded = Recorded(self.seq, self.run_id, version, event_type, self.at, event)
+        if self._state is None:
+            self._state = runs.submit(self.connection, recorded)
+        else:
+            self._state.take(recorded)
+            self._only_head = self._only_head and event_type not in TYPES
 
     def seal(self) -> None:
         """Add the count and the Merkle root of everything up to here."""

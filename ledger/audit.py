@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import sqlite3
 import struct
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import attrs
 
 from onrecord.ledger import merkle
-from onrecord.ledger.codec import decode
 from onrecord.ledger.events import FileRecorded, RunSealed, RunSubmitted
 from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.journal import Journal
-from onrecord.ledger.projections import HOT
 from onrecord.ledger.recorded import Recorded
+from onrecord.ledger.replay import RunsReplay
+from onrecord.ledger.run_state import RunState
 from onrecord.ledger.schema import TRIGGERS
 from onrecord.ledger.states import state_after
 
-_HOT_COLUMNS = (
-    "run_id, seq, head, experiment, number, name, run_type, parent, status, created_at, started_at, ended_at,"
-    " exit_code, signal, error, snapshot_id, sealed"
-)
+_COLUMNS = ", ".join(RunState.COLUMNS)
 
 
 @attrs.frozen
@@ -59,13 +54,11 @@ def audit(journal: Journal) -> Audit:
     """
     result = Audit()
     stored, last = _stored_runs(journal)
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as replay:
-        replay.executescript(HOT.SCHEMA)
-        state = _State(replay)
-        for row in _raw_events(journal, last):
-            _check_event(row, state, result)
-        result.events, result.runs, result.root = state.tree.size, len(state.runs), state.tree.root().hex()
-        _compare_runs(stored, replay, result)
+    state = _State()
+    for row in _raw_events(journal, last):
+        _check_event(row, state, result)
+    result.events, result.runs, result.root = state.tree.size, len(state.runs), state.tree.root().hex()
+    _compare_runs(stored, state.replay.states, result)
     _check_database(journal, result)
     return result
 
@@ -79,7 +72,7 @@ class _Run:
 
 @attrs.define
 class _State:
-    replay: sqlite3.Connection
+    replay: RunsReplay = attrs.field(factory=RunsReplay)
     seq: int = 0
     tree: merkle.Frontier = attrs.field(factory=merkle.Frontier)
     runs: dict[bytes, _Run] = attrs.field(factory=dict)
@@ -92,9 +85,9 @@ def _stored_runs(journal: Journal) -> tuple[dict[str, tuple[Any, ...]], int]:
     # One statement, so that the table and the last event are of one moment: beside a live writer, anything
     # else reports runs that are one event ahead of what was replayed.
     rows = journal.fetch(
-        f"SELECT (SELECT coalesce(max(seq), 0) FROM events), {_HOT_COLUMNS} FROM (SELECT 1) LEFT JOIN runs"  # noqa: S608
+        f"SELECT (SELECT coalesce(max(seq), 0) FROM events), {_COLUMNS} FROM (SELECT 1) LEFT JOIN runs"  # noqa: S608
     )
-    return {row[1]: row[1:] for row in rows if row[1] is not None}, rows[0][0]
+    return {row[2]: row[1:] for row in rows if row[1] is not None}, rows[0][0]
 
 
 def _raw_events(journal: Journal, last: int) -> Iterator[_Row]:
@@ -125,15 +118,12 @@ def _check_event(row: _Row, state: _State, result: Audit) -> None:
     after = state_after(run.status, kind)
     if after is None:
         result.wrong(where, f"{kind} cannot follow the state {run.status or 'of a run that does not exist'}")
-    recorded = Recorded(seq, id_text(stream), version, kind, at, decode(kind, payload))
+    recorded = Recorded.stored(seq, id_text(stream), version, kind, at, payload)
     _check_meaning(recorded, run, where, result)
     state.tree.add(leaf)
     run.leaves.append(leaf)
     state.seq, run.version, run.status = seq, version, after or run.status
-    try:
-        HOT.apply(state.replay, recorded)
-    except (sqlite3.Error, TypeError):
-        result.wrong(where, "it cannot be replayed")
+    state.replay.take(recorded)
 
 
 def _check_hashes(row: _Row, kind: str, where: str, result: Audit) -> None:
@@ -165,17 +155,15 @@ def _check_meaning(recorded: Recorded, run: _Run, where: str, result: Audit) -> 
         result.objects.add(event.digest)
 
 
-def _compare_runs(stored: dict[str, tuple[Any, ...]], replay: sqlite3.Connection, result: Audit) -> None:
-    rows = replay.execute(f"SELECT {_HOT_COLUMNS} FROM runs")  # noqa: S608
-    replayed = {row[0]: row for row in rows}
-    names = [name.strip() for name in _HOT_COLUMNS.split(",")]
+def _compare_runs(stored: dict[str, tuple[Any, ...]], states: dict[str, RunState], result: Audit) -> None:
+    replayed = {run_id: state.values for run_id, state in states.items()}
     for run_id in sorted(stored.keys() | replayed.keys()):
         before, after = stored.get(run_id), replayed.get(run_id)
         if before is None or after is None:
             which = "is in no event" if after is None else "is missing"
             result.wrong(f"table runs, run {run_id}", f"the row {which}; onrecord rebuild makes it again")
             continue
-        for name, had, must in zip(names, before, after, strict=True):
+        for name, had, must in zip(RunState.COLUMNS, before, after, strict=True):
             if had != must:
                 result.wrong(f"table runs, run {run_id}", f"{name} is {had!r}, the events say {must!r}")
 

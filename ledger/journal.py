@@ -130,9 +130,10 @@ class Journal:
                     writer.add(event_type, payload, event)
                 if seal:
                     writer.seal()
+                done = writer.done()
             except sqlite3.IntegrityError as problem:
                 raise self._disagreement(writer.run_id, problem) from problem
-        return before, writer.done()
+        return before, done
 
     def _disagreement(self, run_id: str, problem: sqlite3.IntegrityError) -> LedgerDamaged:
         return LedgerDamaged(
@@ -157,7 +158,6 @@ class Journal:
             limit -= size if limit > 0 else 0
 
     def _read_batch(self, run_id: str | None, after: int, size: int) -> list[Recorded]:
-        from onrecord.ledger.codec import decode
         from onrecord.ledger.recorded import Recorded
 
         columns = "SELECT seq, stream, rseq, type, ts, payload FROM events"
@@ -167,7 +167,7 @@ class Journal:
             where = "WHERE stream = ? AND rseq > ? ORDER BY rseq LIMIT ?"
             rows = self.fetch(f"{columns} {where}", (id_bytes(run_id), after, size))
         return [
-            Recorded(seq, id_text(stream), rseq, kind, at, decode(kind, payload))
+            Recorded.stored(seq, id_text(stream), rseq, kind, at, payload)
             for seq, stream, rseq, kind, at, payload in rows
         ]
 

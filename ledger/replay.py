@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 
-from onrecord.ledger.codec import decode
 from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.projections import ALL, HOT, LAZY
 from onrecord.ledger.recorded import Recorded
+from onrecord.ledger.run_state import TYPES, RunState
 
 _BATCH = 2000
+
+
+class RunsReplay:
+    """The table of runs as the events make it, in memory.
+
+    >>> RunsReplay().states
+    {}
+    """
+
+    def __init__(self) -> None:
+        self.states: dict[str, RunState] = {}
+        self._numbers: dict[str, int] = {}
+
+    def take(self, recorded: Recorded) -> None:
+        """Go one event on. One of a run that was never submitted has no row; the audit names it."""
+        if recorded.type == "run.submitted":
+            self.states[recorded.run_id] = RunState.submitted(recorded, self._next_number)
+        elif recorded.run_id in self.states:
+            self.states[recorded.run_id].take(recorded)
+
+    def _next_number(self, experiment: str) -> int:
+        number = self._numbers[experiment] = self._numbers.get(experiment, 0) + 1
+        return number
 
 
 def project_batch(connection: sqlite3.Connection) -> bool:
@@ -20,11 +44,12 @@ def project_batch(connection: sqlite3.Connection) -> bool:
         "SELECT seq, stream, rseq, type, ts, payload FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
         (start, _BATCH),
     ).fetchall()
-    for seq, stream, rseq, kind, at, payload in rows:
-        recorded = Recorded(seq, id_text(stream), rseq, kind, at, decode(kind, payload))
-        for projection in LAZY:
-            if seq > positions[projection.NAME]:
-                projection.apply(connection, recorded)
+    batch = [
+        Recorded.stored(seq, id_text(stream), rseq, kind, at, payload) for seq, stream, rseq, kind, at, payload in rows
+    ]
+    for projection in LAZY:
+        position, types = positions[projection.NAME], projection.TYPES
+        projection.apply(connection, [one for one in batch if one.type in types and one.seq > position])
     if rows:
         connection.execute("UPDATE projections SET seq = max(seq, ?) WHERE name != ?", (rows[-1][0], HOT.NAME))
     return len(rows) == _BATCH
@@ -37,5 +62,19 @@ def drop_and_replay(connection: sqlite3.Connection) -> None:
             connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own table names
     connection.execute("UPDATE projections SET seq = 0")
     rows = connection.execute("SELECT seq, stream, rseq, type, ts, payload FROM events ORDER BY seq")
+    HOT.insert(connection, replayed_runs(rows).values())
+
+
+def replayed_runs(rows: Iterable[tuple[int, bytes, int, str, int, bytes | None]]) -> dict[str, RunState]:
+    """Every run as all its events make it, by id."""
+    replay, ids = RunsReplay(), dict[bytes, str]()
     for seq, stream, rseq, kind, at, payload in rows:
-        HOT.apply(connection, Recorded(seq, id_text(stream), rseq, kind, at, decode(kind, payload)))
+        run_id = ids.get(stream)
+        if run_id is None:
+            run_id = ids[stream] = id_text(stream)
+        if kind in TYPES:
+            replay.take(Recorded.stored(seq, run_id, rseq, kind, at, payload))
+        elif run_id in replay.states:
+            # Most events only count.
+            replay.states[run_id].head = rseq
+    return replay.states

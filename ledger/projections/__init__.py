@@ -7,14 +7,15 @@ lazily from a position that is stored in the same transaction as their rows.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Protocol
 
 from onrecord.ledger.projections import attributes, files, metrics, runs
 from onrecord.ledger.recorded import Recorded
 
 
-class Projection(Protocol):
-    """What a projection's module offers."""
+class Tables(Protocol):
+    """What every module here offers: tables made by a version of it."""
 
     @property
     def NAME(self) -> str: ...  # noqa: N802
@@ -25,10 +26,18 @@ class Projection(Protocol):
     @property
     def TABLES(self) -> tuple[str, ...]: ...  # noqa: N802
 
-    def apply(self, connection: sqlite3.Connection, recorded: Recorded) -> None:
-        """Take one event into the tables; events come in the order of `seq`, each once."""
+
+class Projection(Tables, Protocol):
+    """A read model that catches up."""
+
+    @property
+    def TYPES(self) -> frozenset[str]:  # noqa: N802
+        """The event types that it takes; it never sees others."""
+
+    def apply(self, connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
+        """Take events into the tables: in the order of `seq`, each once, in one transaction with the position."""
 
 
-HOT: Projection = runs
+HOT = runs
 LAZY: tuple[Projection, ...] = (attributes, files, metrics)
-ALL: tuple[Projection, ...] = (HOT, *LAZY)
+ALL: tuple[Tables, ...] = (HOT, *LAZY)

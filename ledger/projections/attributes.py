@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from onrecord.ledger import events
-from onrecord.ledger.projections.text import storable
 from onrecord.ledger.recorded import Recorded
+from onrecord.ledger.text import storable
 
 NAME = "attributes"
 VERSION = 1
 TABLES: tuple[str, ...] = ("tags", "properties")
+TYPES = frozenset({"run.submitted", "run.tagged", "run.properties_added"})
 SCHEMA = """
 CREATE TABLE tags(
     run_id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY(run_id, name)
@@ -24,8 +25,13 @@ CREATE INDEX properties_by_name ON properties(name, value);
 """
 
 
-def apply(connection: sqlite3.Connection, recorded: Recorded) -> None:
-    """Take one event into the tags and properties."""
+def apply(connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
+    """Take events into the tags and properties."""
+    for recorded in batch:
+        _take(connection, recorded)
+
+
+def _take(connection: sqlite3.Connection, recorded: Recorded) -> None:
     event = recorded.event
     if isinstance(event, events.RunSubmitted):
         _set_tags(connection, recorded.run_id, event.tags)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 from onrecord.ledger import events
-from onrecord.ledger.projections.text import storable
 from onrecord.ledger.recorded import Recorded
+from onrecord.ledger.text import storable
 
 NAME = "files"
 VERSION = 1
 TABLES: tuple[str, ...] = ("files",)
+TYPES = frozenset({"run.file_recorded"})
 SCHEMA = """
 CREATE TABLE files(
     run_id TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,
@@ -22,8 +24,13 @@ CREATE TABLE files(
 """
 
 
-def apply(connection: sqlite3.Connection, recorded: Recorded) -> None:
-    """Take one event into the files."""
+def apply(connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
+    """Take events into the files."""
+    for recorded in batch:
+        _take(connection, recorded)
+
+
+def _take(connection: sqlite3.Connection, recorded: Recorded) -> None:
     event = recorded.event
     if not isinstance(event, events.FileRecorded):
         return

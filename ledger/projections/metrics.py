@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 from onrecord.ledger import events
-from onrecord.ledger.projections.text import storable
 from onrecord.ledger.recorded import Recorded
+from onrecord.ledger.text import storable
 
 NAME = "metrics"
 VERSION = 1
 TABLES: tuple[str, ...] = ("metrics", "spools")
+TYPES = frozenset({"run.metrics"})
 SCHEMA = """
 CREATE TABLE metrics(
     run_id TEXT NOT NULL, name TEXT NOT NULL,
@@ -25,8 +27,13 @@ CREATE TABLE spools(run_id TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT, 
 """
 
 
-def apply(connection: sqlite3.Connection, recorded: Recorded) -> None:
-    """Take one event into the index of points."""
+def apply(connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
+    """Take events into the index of points."""
+    for recorded in batch:
+        _take(connection, recorded)
+
+
+def _take(connection: sqlite3.Connection, recorded: Recorded) -> None:
     event = recorded.event
     if not isinstance(event, events.RunMetrics):
         return

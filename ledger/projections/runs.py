@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
+from collections.abc import Iterable
 
-from onrecord.ledger import events
-from onrecord.ledger.projections.text import storable, storable_or_none
 from onrecord.ledger.recorded import Recorded
-from onrecord.ledger.states import MOVING_EVENTS, TERMINAL, state_after
+from onrecord.ledger.run_state import RunState
 
 NAME = "runs"
 VERSION = 1
@@ -37,81 +35,39 @@ CREATE UNIQUE INDEX runs_experiment ON runs(experiment, number);
 CREATE INDEX runs_unfinished ON runs(seq) WHERE status NOT IN ('Completed', 'Failed', 'Canceled');
 """
 
-_TOUCH = "UPDATE runs SET head = ? WHERE run_id = ?"
-_MOVE = "UPDATE runs SET head = ?, status = ? WHERE run_id = ?"
+_COLUMNS = ", ".join(RunState.COLUMNS)
+_SELECT = f"SELECT {_COLUMNS} FROM runs WHERE run_id = ?"  # noqa: S608
+_INSERT = f"INSERT INTO runs({_COLUMNS}) VALUES ({', '.join('?' * len(RunState.COLUMNS))})"  # noqa: S608
+_UPDATE = f"UPDATE runs SET {', '.join(f'{name} = ?' for name in RunState.MUTABLE)} WHERE seq = ?"  # noqa: S608
+_TOUCH = "UPDATE runs SET head = ? WHERE seq = ?"
+_NEXT_NUMBER = "SELECT coalesce(max(number), 0) + 1 FROM runs WHERE experiment = ?"
 
 
-def apply(connection: sqlite3.Connection, recorded: Recorded) -> None:
-    """Take one event into the run's row."""
-    if recorded.type == "run.submitted":
-        _insert(connection, recorded)
-        return
-    if recorded.type not in MOVING_EVENTS:
-        connection.execute(_TOUCH, (recorded.version, recorded.run_id))
-        _note(connection, recorded)
-        return
-    row = connection.execute("SELECT status FROM runs WHERE run_id = ?", (recorded.run_id,)).fetchone()
-    status = state_after(row[0], recorded.type) or row[0]
-    connection.execute(_MOVE, (recorded.version, status, recorded.run_id))
-    _note(connection, recorded)
-    if status in TERMINAL:
-        connection.execute(
-            "UPDATE runs SET ended_at = coalesce(ended_at, ?) WHERE run_id = ?",
-            (recorded.at, recorded.run_id),
-        )
+def load(connection: sqlite3.Connection, run_id: str) -> RunState | None:
+    """The run's row, or None where there is none."""
+    row = connection.execute(_SELECT, (run_id,)).fetchone()
+    return None if row is None else RunState.of(row)
 
 
-def _insert(connection: sqlite3.Connection, recorded: Recorded) -> None:
-    event = recorded.event
-    if not isinstance(event, events.RunSubmitted):
-        # Erased, or of a later version: the run is there, what it was is not known.
-        event = events.RunSubmitted(experiment="", config={}, run_type="")
-    experiment = storable(event.experiment)
-    number = connection.execute(
-        "SELECT coalesce(max(number), 0) + 1 FROM runs WHERE experiment = ?", (experiment,)
-    ).fetchone()[0]
-    connection.execute(
-        "INSERT INTO runs(seq, run_id, head, experiment, number, name, run_type, parent, status, created_at,"
-        " snapshot_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            recorded.seq,
-            recorded.run_id,
-            recorded.version,
-            experiment,
-            number,
-            storable(event.name),
-            storable(event.run_type),
-            storable_or_none(event.parent),
-            state_after(None, "run.submitted"),
-            recorded.at,
-            storable_or_none(event.snapshot_id),
-        ),
-    )
+def submit(connection: sqlite3.Connection, recorded: Recorded) -> RunState:
+    """A new run, in the table."""
+
+    def number_in(experiment: str) -> int:
+        return int(connection.execute(_NEXT_NUMBER, (experiment,)).fetchone()[0])
+
+    state = RunState.submitted(recorded, number_in)
+    connection.execute(_INSERT, state.values)
+    return state
 
 
-def _note(connection: sqlite3.Connection, recorded: Recorded) -> None:
-    event = recorded.event
-    if isinstance(event, events.RunRunning):
-        _set(connection, recorded, started_at=event.started_at or recorded.at)
-    elif isinstance(event, events.RunFinalizing):
-        _set(connection, recorded, exit_code=event.exit_code, signal=event.signal, ended_at=event.ended_at)
-    elif isinstance(event, events.RunCompleted):
-        _set(connection, recorded, exit_code=event.exit_code)
-    elif isinstance(event, events.RunFailed):
-        error = json.dumps(event.error, sort_keys=True)
-        _set(connection, recorded, exit_code=event.exit_code, signal=event.signal, error=error)
-    elif isinstance(event, events.RunCanceled):
-        error = json.dumps({"code": event.reason, "message": event.message}, sort_keys=True)
-        _set(connection, recorded, exit_code=event.exit_code, signal=event.signal, error=error)
-    elif isinstance(event, events.RunSealed):
-        _set(connection, recorded, sealed=event.count)
+def update(connection: sqlite3.Connection, state: RunState, *, only_head: bool) -> None:
+    """Write what has changed of a run that is in the table."""
+    if only_head:
+        connection.execute(_TOUCH, (state.head, state.seq))
+    else:
+        connection.execute(_UPDATE, (*state.mutable_values, state.seq))
 
 
-def _set(connection: sqlite3.Connection, recorded: Recorded, **columns: object) -> None:
-    # Column names come from the calls above, never from data. What a later event does not say (the exit code,
-    # when only `run.finalizing` knew it) stays as it was.
-    names = ", ".join(f"{name} = coalesce(?, {name})" for name in columns)
-    connection.execute(
-        f"UPDATE runs SET {names} WHERE run_id = ?",  # noqa: S608
-        (*columns.values(), recorded.run_id),
-    )
+def insert(connection: sqlite3.Connection, states: Iterable[RunState]) -> None:
+    """Write many runs into the empty table."""
+    connection.executemany(_INSERT, (state.values for state in states))
