@@ -17,7 +17,7 @@ from pathlib import Path
 from onrecord.ledger import problems
 from onrecord.ledger.errors import LedgerReadOnly
 from onrecord.ledger.lock import WriterLock
-from onrecord.ledger.schema import APPLICATION_ID, VERSION
+from onrecord.ledger.schema import APPLICATION_ID, PROJECTION_VERSIONS, VERSION
 
 _Identity = tuple[int, int] | None
 
@@ -139,14 +139,16 @@ class Database:
             connection.execute("PRAGMA query_only = 1")
         elif self.read_only and version == 0:
             raise problems.no_ledger(self.path, "it is empty, and its folder cannot be written")
-        elif not self.read_only and (version < VERSION or not _has_log(connection)):
+        elif self.read_only and not has_current_models(connection):
+            from onrecord.ledger.shadow import hide_stored
+
+            hide_stored(connection)
+        elif not self.read_only and not _is_ready(connection, version):
             self._make_ready(connection)
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA synchronous = NORMAL")
 
     def _make_ready(self, connection: sqlite3.Connection) -> None:
-        from onrecord.ledger.migrations import migrate
-
         with self.lock:
             if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
                 raise LedgerReadOnly(
@@ -159,7 +161,13 @@ class Database:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 if recognise(self.path, connection) < VERSION:
+                    from onrecord.ledger.migrations import migrate
+
                     migrate(connection)
+                if not has_current_models(connection):
+                    from onrecord.ledger.replay import make_current
+
+                    make_current(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -214,6 +222,12 @@ def recognise(path: Path, connection: sqlite3.Connection) -> int:
     return int(version)
 
 
+def has_current_models(connection: sqlite3.Connection) -> bool:
+    """Whether the read models in the file are those of this onrecord."""
+    stored = dict(connection.execute("SELECT name, version FROM projections").fetchall())
+    return stored.items() >= PROJECTION_VERSIONS.items()
+
+
 def _connect(path: Path, mode: str, more: str = "") -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.as_uri()}?mode={mode}{more}",
@@ -228,6 +242,10 @@ def _connect(path: Path, mode: str, more: str = "") -> sqlite3.Connection:
 
 def _may_write(path: Path) -> bool:
     return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
+def _is_ready(connection: sqlite3.Connection, version: int) -> bool:
+    return version == VERSION and _has_log(connection) and has_current_models(connection)
 
 
 def _has_log(connection: sqlite3.Connection) -> bool:

@@ -10,7 +10,7 @@ import sqlite3
 import sqlite_utils
 from sqlite_utils import Migrations
 
-from onrecord.ledger.projections import ALL
+from onrecord.ledger.replay import make_current, run_script
 from onrecord.ledger.schema import APPLICATION_ID, VERSION
 
 SCHEMA = Migrations("onrecord")
@@ -50,12 +50,10 @@ END;
 
 @SCHEMA()
 def events_and_projections(db: sqlite_utils.Database) -> None:
-    """Version 1: the events, the run table that is kept with them, and the read models."""
-    _run_script(db, _EVENTS)
-    _run_script(db, "CREATE TABLE projections(name TEXT PRIMARY KEY, version INTEGER, seq INTEGER) STRICT;")
-    for projection in ALL:
-        _run_script(db, projection.SCHEMA)
-        db.execute("INSERT INTO projections VALUES (?, ?, 0)", [projection.NAME, projection.VERSION])
+    """Version 1: the events, and the read models."""
+    run_script(db.conn, _EVENTS)
+    db.execute("CREATE TABLE projections(name TEXT PRIMARY KEY, version INTEGER, seq INTEGER) STRICT")
+    make_current(db.conn)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(f"PRAGMA user_version = {VERSION}")
 
@@ -64,13 +62,3 @@ def migrate(connection: sqlite3.Connection) -> None:
     """Bring the file to the newest schema. The caller holds the writers' lock."""
     # A deferred BEGIN, as sqlite-utils issues it, is safe only under that lock.
     SCHEMA.apply(sqlite_utils.Database(connection, execute_plugins=False))
-
-
-def _run_script(db: sqlite_utils.Database, script: str) -> None:
-    # executescript() would commit the migration's transaction half-way.
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            db.execute(statement)
-            statement = ""

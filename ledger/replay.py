@@ -61,8 +61,40 @@ def drop_and_replay(connection: sqlite3.Connection) -> None:
         for table in projection.TABLES:
             connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own table names
     connection.execute("UPDATE projections SET seq = 0")
+    fill_runs(connection)
+
+
+def fill_runs(connection: sqlite3.Connection) -> None:
+    """Make the empty table of runs from all events."""
     rows = connection.execute("SELECT seq, stream, rseq, type, ts, payload FROM events ORDER BY seq")
     HOT.insert(connection, replayed_runs(rows).values())
+
+
+def make_current(connection: sqlite3.Connection) -> None:
+    """Make the projections whose stored version is not this onrecord's, or that are not there, anew.
+
+    They are empty afterwards and catch up when they are read, all but the hot one.
+    """
+    stored = dict(connection.execute("SELECT name, version FROM projections").fetchall())
+    for projection in ALL:
+        if stored.get(projection.NAME) == projection.VERSION:
+            continue
+        for table in projection.TABLES:
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+        run_script(connection, projection.SCHEMA)
+        connection.execute("INSERT OR REPLACE INTO projections VALUES (?, ?, 0)", (projection.NAME, projection.VERSION))
+        if projection is HOT:
+            fill_runs(connection)
+
+
+def run_script(connection: sqlite3.Connection, script: str) -> None:
+    """Run statements inside the caller's transaction, which executescript() would commit half-way."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            connection.execute(statement)
+            statement = ""
 
 
 def replayed_runs(rows: Iterable[tuple[int, bytes, int, str, int, bytes | None]]) -> dict[str, RunState]:

@@ -1,5 +1,9 @@
-"""What marks a file as a ledger, and the newest schema this onrecord knows."""
+"""What marks a file as a ledger, and the newest schema and read models this onrecord knows."""
 
 APPLICATION_ID = 0x4F4E5245  # "ONRE"
 VERSION = 1
 TRIGGERS = frozenset({"events_are_never_deleted", "events_are_never_changed", "events_have_no_gaps"})
+
+# By name; here and not in the read models' own modules, so that opening a ledger imports none of them. A ledger
+# with others has them dropped and made again from the events.
+PROJECTION_VERSIONS = {"runs": 1, "attributes": 1, "files": 1, "metrics": 1}

@@ -9,17 +9,31 @@ from __future__ import annotations
 
 import sqlite3
 
-from onrecord.ledger.projections import LAZY
+from onrecord.ledger.projections import ALL, HOT, LAZY, Tables
+from onrecord.ledger.replay import fill_runs
 
 
 def hide_stored(connection: sqlite3.Connection) -> None:
-    """Make the temporary tables, each a copy of the stored one; an unqualified name then means them."""
+    """Make the temporary tables, each a copy of the stored one; an unqualified name then means them.
+
+    Those that another version made are not copied but start empty.
+    """
     if connection.execute("SELECT 1 FROM temp.sqlite_master WHERE name = 'projections'").fetchone():
         return
     connection.execute("PRAGMA temp_store = MEMORY")
-    script = ["CREATE TEMP TABLE projections AS SELECT * FROM main.projections;"]
-    for projection in LAZY:
-        script.append(projection.SCHEMA.replace("CREATE TABLE", "CREATE TEMP TABLE"))
-        script += [f"INSERT INTO temp.{table} SELECT * FROM main.{table};" for table in projection.TABLES]  # noqa: S608
+    stored = dict(connection.execute("SELECT name, version FROM main.projections").fetchall())
+    script = ["CREATE TEMP TABLE projections(name TEXT PRIMARY KEY, version INTEGER, seq INTEGER);"]
+    script.append("INSERT INTO temp.projections SELECT * FROM main.projections;")
+    anew = [model for model in ALL if stored.get(model.NAME) != model.VERSION]
+    hidden: list[Tables] = [*LAZY, *([HOT] if HOT in anew else [])]
+    for model in hidden:
+        script.append(model.SCHEMA.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+        if model in anew:
+            values = f"('{model.NAME}', {model.VERSION}, 0)"
+            script.append(f"INSERT OR REPLACE INTO temp.projections VALUES {values};")  # noqa: S608
+        else:
+            script += [f"INSERT INTO temp.{table} SELECT * FROM main.{table};" for table in model.TABLES]  # noqa: S608
     # One transaction, so that the rows and the position beside them are of one moment.
     connection.executescript("BEGIN;" + "".join(script) + "COMMIT;")
+    if HOT in anew:
+        fill_runs(connection)

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from onrecord.ledger import events
 from onrecord.ledger.recorded import Recorded
+from onrecord.ledger.schema import PROJECTION_VERSIONS
 from onrecord.ledger.text import storable
 
 NAME = "attributes"
-VERSION = 1
+VERSION = PROJECTION_VERSIONS[NAME]
 TABLES: tuple[str, ...] = ("tags", "properties")
 TYPES = frozenset({"run.submitted", "run.tagged", "run.properties_added"})
 SCHEMA = """

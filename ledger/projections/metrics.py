@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from onrecord.ledger import events
 from onrecord.ledger.recorded import Recorded
+from onrecord.ledger.schema import PROJECTION_VERSIONS
 from onrecord.ledger.text import storable
 
 NAME = "metrics"
-VERSION = 1
+VERSION = PROJECTION_VERSIONS[NAME]
 TABLES: tuple[str, ...] = ("metrics", "spools")
 TYPES = frozenset({"run.metrics"})
 SCHEMA = """

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.run_state import RunState
+from onrecord.ledger.schema import PROJECTION_VERSIONS
 
 NAME = "runs"
-VERSION = 1
+VERSION = PROJECTION_VERSIONS[NAME]
 TABLES: tuple[str, ...] = ("runs",)
 SCHEMA = """
 CREATE TABLE runs(

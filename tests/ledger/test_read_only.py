@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import test_model_versions
 from make_ledger import ended_well, file, finished_run, in_fork, journal, output, python, raw, run_id, submitted
 
 import onrecord.ledger
@@ -20,6 +21,7 @@ from onrecord.ledger.errors import LedgerError, LedgerReadOnly
 from onrecord.ledger.events import RunTagged
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.query import Query
+from onrecord.ledger.schema import PROJECTION_VERSIONS
 
 NOBODY = 65534
 
@@ -232,11 +234,13 @@ MOUNTED = """
 import subprocess, sys
 from pathlib import Path
 import pytest
+import test_model_versions
 from make_ledger import finished_run, journal, metrics, run_id, series, submitted, tables
 from onrecord.ledger.audit import audit
 from onrecord.ledger.errors import LedgerError, LedgerFull, LedgerReadOnly
 from onrecord.ledger.events import RunTagged
 from onrecord.ledger.query import Query
+from onrecord.ledger.schema import PROJECTION_VERSIONS
 folder = Path(sys.argv[1])
 def mount(options):
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], check=True)
@@ -317,6 +321,7 @@ def test_a_limit_on_the_size_of_files_loses_nothing(tmp_path: Path) -> None:
 import resource, signal, sys
 from pathlib import Path
 import pytest
+import test_model_versions
 from make_ledger import journal, run_id, submitted
 from onrecord.ledger.audit import audit
 from onrecord.ledger.errors import LedgerError
@@ -349,3 +354,16 @@ def test_a_read_only_file_that_is_damaged_is_not_opened(folder: Path) -> None:
             book.size()
 
     assert as_a_reader(folder, child)
+
+
+@pytest.mark.parametrize("name", PROJECTION_VERSIONS)
+def test_a_reader_gets_read_models_of_another_version_made_again_in_memory(folder: Path, name: str) -> None:
+    with journal(folder) as book:
+        finished_run(book)
+    before = test_model_versions.answers(folder)
+    test_model_versions.pretend_older(folder, name)
+
+    def read() -> None:
+        assert test_model_versions.answers(folder) == before
+
+    assert as_a_reader(folder, read)
