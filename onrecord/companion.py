@@ -190,15 +190,16 @@ class Companion:
         return progress
 
     def _settled(self, lost: Ended) -> Progress:
+        settled: Progress = lost
         try:
-            return self._executor.recover(self._control)
+            settled = self._executor.recover(self._control)
         except (OnRecordError, OSError) as problem:
-            if not self._is_launched():
-                # Its folder was being removed, which looked as if its supervisor had died.
-                return Waiting()
-            # Its processes were ended; that there was no room to write so down beside them changes nothing.
-            self._warnings.append(str(problem))
-            return lost
+            if self._is_launched():
+                # Its processes were ended; that there was no room to write so down beside them changes nothing.
+                self._warnings.append(str(problem))
+        # Its folder may have been removed just then, which looks as if its supervisor had died: what was gone
+        # first is what its processes are known by, so that they may live.
+        return settled if self._is_launched() else Waiting()
 
     def _note_running(self, started: Started) -> None:
         if self._noted:
