@@ -37,26 +37,27 @@ sys.exit(main([sys.argv[2], sys.argv[3], FIRST, str(word), str(answer), str(lock
 LATER = ("onrecord.ledger.events", "onrecord.ledger.append", "onrecord.capture", "subprocess", "hashlib")
 
 
-def recorded(folder: Path, *more: CancelRequested) -> Run:
+def recorded(folder: Path, *more: CancelRequested, **config: str) -> Run:
     """A run as submit() puts it on record, whose conductor is still to come."""
     workspace = Workspace.create(folder)
     source = project(folder / "source", {"train.py": "print('here')\n"})
     run_id = encode(new_id(time.time_ns() // 1_000_000, os.urandom(10)))
     submitted = RunSubmitted(
         experiment="tests",
-        config=ScriptRunConfig(source, "train.py").checked().as_document(),
+        config={**ScriptRunConfig(source, "train.py").checked().as_document(), **config},
         snapshot_id=snapshot_of(workspace, source).snapshot_id,
     )
     workspace.journal.append(run_id, [submitted, RunPreparing(), *more])
     return Run(workspace, run_id)
 
 
-def conduct(run: Run, modules: Path, word: str = "g") -> None:
+def conduct(run: Run, modules: Path, word: str = "g", code: int = 0) -> subprocess.CompletedProcess[bytes]:
     """What submit() starts, to its end; no `word` comes from a submitter that has died."""
     path = "\n".join(name for name in sys.path if name)
     words = [str(modules), str(run.workspace.layout.root), run.id, word]
     done = subprocess.run([sys.executable, "-I", "-S", "-c", CONDUCTOR, path, *words], capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
+    return done
 
 
 def test_a_conductor_imports_no_attrs_on_the_way_to_the_start_of_the_script(tmp_path: Path) -> None:
@@ -100,3 +101,11 @@ def test_a_start_that_fails_is_the_end_of_the_run(tmp_path: Path) -> None:
     conduct(run, tmp_path / "modules")
     assert run.status == "Failed"
     assert run.get_details()["error"]["code"] == "PreparationFailed"
+
+
+def test_a_target_that_is_gone_since_the_submit_is_the_end_of_the_run(tmp_path: Path) -> None:
+    run = recorded(tmp_path, target="uninstalled")
+    done = conduct(run, tmp_path / "modules", code=1)
+    assert b"UnknownTarget" in done.stderr
+    assert run.status == "Failed"
+    assert "uninstalled" in run.get_details()["error"]["details"]
