@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onrecord.ledger.errors import AmbiguousRun, UnknownRun
 from onrecord.ledger.ids import LENGTH, clean_prefix
+from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.states import TERMINAL
 
@@ -19,6 +20,8 @@ _COLUMNS = (
     "run_id, head, experiment, number, name, run_type, parent, status, created_at, started_at, ended_at,"
     " exit_code, signal, error, snapshot_id, sealed"
 )
+# The version of `run.submitted` that `config` understands, as events.py has it.
+SUBMITTED_VERSION = 1
 
 
 class RunRow(NamedTuple):
@@ -81,6 +84,20 @@ class Query:
         if not rows:
             raise _unknown(run_id)
         return _row(rows[0])
+
+    def config(self, run_id: str) -> dict[str, Any]:
+        """What the run was submitted with; empty where that cannot be read. Loads no class of events."""
+        rows = self._journal.fetch(
+            "SELECT payload FROM events WHERE stream = ? AND rseq = 1 AND type = 'run.submitted'", (id_bytes(run_id),)
+        )
+        try:
+            submitted = json.loads(rows[0][0]) if rows and rows[0][0] is not None else None
+        except (ValueError, RecursionError):
+            return {}
+        if not isinstance(submitted, dict) or submitted.get("v") != SUBMITTED_VERSION:
+            return {}
+        config = submitted.get("config")
+        return config if isinstance(config, dict) else {}
 
     def find(self, text: str) -> str:
         """The full id behind a unique start of one, or `@last`. Raises UnknownRun, AmbiguousRun, BadRunId."""

@@ -11,9 +11,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-
-import attrs
+from typing import NamedTuple, Self
 
 from onrecord.snapshot.digest import digest_of, from_hex
 from onrecord.snapshot.encoding import decode
@@ -34,8 +32,8 @@ from onrecord.snapshot.streams import clone, copy_hashing, hash_file, write_all
 from onrecord.snapshot.writer import Writer
 
 
-@attrs.frozen
-class Stored:
+# Values are named tuples: restoring a snapshot, which a run's start waits for, then imports no attrs.
+class Stored(NamedTuple):
     """An object that the store holds: `digest` is 64 hex digits, `size` its bytes.
 
     `bytes_stored` is what it takes on disk when this call stored it, 0 when it was there already.
@@ -46,8 +44,7 @@ class Stored:
     bytes_stored: int
 
 
-@attrs.frozen
-class Fault:
+class Fault(NamedTuple):
     """An object that is not as it was stored: `digest` is 64 hex digits, `problem` one line of text."""
 
     digest: str
