@@ -54,7 +54,7 @@ static struct shared {
 } *shared;
 
 static long counted, fail_at, fail_times;
-static int fail_with;
+static int fail_with, flushes_only;
 static char failed[64];
 
 #define REAL(name)                                        \
@@ -142,15 +142,18 @@ static const char *base(const char *path) {
 
 /* Whether this operation is the one to fail. */
 static int fails(const char *what, int kind) {
-    if (kind == NOT_OURS || ++counted < fail_at || !fail_at || counted >= fail_at + fail_times) return 0;
+    if (kind == NOT_OURS || (flushes_only && strcmp(what, "flush"))) return 0;
+    if (++counted < fail_at || !fail_at || counted >= fail_at + fail_times) return 0;
+    /* A disk that stays full refuses writes; truncations and flushes still succeed. */
+    if (fail_with == ENOSPC && counted > fail_at && strcmp(what, "write")) return 0;
     if (counted == fail_at) snprintf(failed, sizeof failed, "%s %s", what, names[kind]);
     errno = fail_with;
     return 1;
 }
 
-/* For the program: the fault to come, counted from now (0: none), and what it hit. */
-void disk_fail(long at, int error, long times) {
-    counted = 0, fail_at = at, fail_with = error, fail_times = times;
+/* For the program: the fault to come, counted from now (0: none), of all operations or of flushes; what it hit. */
+void disk_fail(long at, int error, long times, int only) {
+    counted = 0, fail_at = at, fail_with = error, fail_times = times, flushes_only = only;
     failed[0] = '\0';
 }
 long disk_counted(void) { return counted; }

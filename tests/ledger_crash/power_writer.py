@@ -7,6 +7,7 @@ EVERY is the number of events between two checkpoints. SABOTAGE makes the ledger
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import random
@@ -19,6 +20,7 @@ from typing import Any
 from make_ledger import metrics, run_id, series, submitted, whole_life
 
 from onrecord.ledger import journal
+from onrecord.ledger.errors import LedgerDamaged
 from onrecord.ledger.events import Event, RunTagged
 from onrecord.ledger.journal import Journal
 
@@ -104,6 +106,21 @@ def role_rebuild(writer: Writer) -> None:
 def role_read(writer: Writer) -> None:
     assert writer.book.size()
     writer.book.catch_up()
+
+
+def role_failing_flushes(writer: Writer) -> None:
+    """Flushes fail now and then; the process goes on, and dies without closing."""
+    writer.new_run()
+    failed = 0
+    for _ in range(12):
+        _disk.disk_fail(ctypes.c_long(writer.dice.randrange(1, 5)), errno.EIO, ctypes.c_long(1), 1)
+        for _ in range(5):
+            try:
+                writer.mixed(1, 9)
+            except LedgerDamaged:
+                failed += 1
+    assert failed >= 5
+    os._exit(0)
 
 
 def sabotage_early(book: Journal) -> None:

@@ -50,6 +50,16 @@ def test_what_was_acknowledged_after_a_power_failure_outlives_the_next(
             assert second.violations(30, seed, quick_folder) == []
 
 
+def test_after_a_flush_that_failed_nothing_is_called_durable_that_is_not(
+    recorder: Path, quick_folder: Path, long_form: bool
+) -> None:
+    # The kernel takes the pages of a failed flush for clean: the next one writes nothing of them and succeeds.
+    for seed in range(20 if long_form else 2):
+        record = Scene(recorder, quick_folder / f"scene{seed}", every=20, seed=seed).play([["failing_flushes"]])
+        assert record.checkpoints() >= 2
+        assert record.violations(50, seed, quick_folder) == []
+
+
 @pytest.mark.parametrize(
     ("wrong", "phases", "images"),
     [
