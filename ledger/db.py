@@ -138,7 +138,10 @@ class Database:
             except BaseException:
                 connection.close()
                 raise
-        except (sqlite3.Error, OSError) as problem:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as problem:
+            if getattr(problem, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+                # Our own SQL is right for every file that is recognised.
+                raise problems.misshapen(self.path, problem) from problem
             raise problems.explained(self.path, problem) from problem
         self._identities = (_identity(self.path), _identity(self._wal_path))
         return connection
