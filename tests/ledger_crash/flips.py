@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 from make_ledger import file, metrics, run_id, submitted, whole_life
 
 from onrecord import Workspace
@@ -28,11 +30,12 @@ def make_workspace(folder: Path) -> Workspace:
         snapshot = take_snapshot(source, workspace.store)
         kept = workspace.store.put_bytes(dice.randbytes(5000 if number else 4 << 20))
         run = run_id(number + 1)
-        first, *life = whole_life()
-        workspace.journal.append(run, [submitted(snapshot_id=snapshot.snapshot_id, tags={"a": "1"}), *life[:-1]])
+        # Of a whole life all but its file, which the store does not have.
+        _, preparing, running, points, _, tagged, completed = whole_life()
+        begun = submitted(snapshot_id=snapshot.snapshot_id, tags={"a": "1"})
+        workspace.journal.append(run, [begun, preparing, running, points, tagged])
         workspace.journal.append(run, [metrics(), file(digest=kept.digest), RunTagged(tags={"n": "x" * 200})])
-        workspace.journal.append(run, life[-1:], seal=True)
-        assert first.type == "run.submitted"
+        workspace.journal.append(run, [completed], seal=True)
     workspace.journal.catch_up()
     workspace.close()
     return workspace
@@ -49,3 +52,31 @@ def ledger_content(workspace: Workspace) -> list[Any]:
 def store_content(workspace: Workspace, digests: list[str]) -> list[bytes]:
     """The bytes of every object."""
     return [workspace.store.read(digest) for digest in digests]
+
+
+@attrs.define
+class Flipped:
+    """One byte of a file changed, while the context is open; what SQLite put beside it goes too."""
+
+    path: Path
+    at: int
+    to: int
+    original: bytes = attrs.field(repr=False)
+
+    @classmethod
+    def some(cls, path: Path, count: int, dice: random.Random) -> Iterator[Flipped]:
+        """Random flips: of one bit, or to any other byte; of bytes that are not 0 more often than of others."""
+        original = path.read_bytes()
+        written = [at for at, byte in enumerate(original) if byte]
+        for _ in range(count):
+            at = dice.choice(written) if dice.random() < 0.7 else dice.randrange(len(original))
+            change = 1 << dice.randrange(8) if dice.random() < 0.5 else dice.randrange(1, 256)
+            yield cls(path, at, original[at] ^ change, original)
+
+    def __enter__(self) -> None:
+        self.path.write_bytes(self.original[: self.at] + bytes([self.to]) + self.original[self.at + 1 :])
+
+    def __exit__(self, *_: object) -> None:
+        self.path.write_bytes(self.original)
+        for ending in ("-wal", "-shm", "-journal"):
+            Path(f"{self.path}{ending}").unlink(missing_ok=True)
