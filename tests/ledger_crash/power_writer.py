@@ -154,7 +154,17 @@ def sabotage_off(book: Journal) -> None:
     sqlite3.connect = connect_off  # type: ignore[assignment]
 
 
-SABOTAGE: dict[str, Callable[[Journal], None]] = {"early": sabotage_early, "off": sabotage_off}
+def sabotage_forget(book: Journal) -> None:
+    """After a flush that failed, believe the next one."""
+    assert callable(book.database._write_log_again)
+    book.database._write_log_again = lambda: None  # type: ignore[method-assign]
+
+
+SABOTAGE: dict[str, Callable[[Journal], None]] = {
+    "early": sabotage_early,
+    "off": sabotage_off,
+    "forget": sabotage_forget,
+}
 
 
 def main() -> None:

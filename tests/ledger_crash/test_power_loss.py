@@ -65,10 +65,17 @@ def test_after_a_flush_that_failed_nothing_is_called_durable_that_is_not(
     [
         ({"sabotage": "early"}, LIFE, 200),
         ({"sabotage": "off"}, LIFE, 60),
+        ({"sabotage": "forget"}, [["failing_flushes"]], 60),
         ({"deaf": "database"}, LIFE, 60),
         ({"deaf": "all"}, CREATION, 60),
     ],
-    ids=["acknowledged before the flush", "synchronous=OFF", "a database that is not flushed", "no flush at all"],
+    ids=[
+        "acknowledged before the flush",
+        "synchronous=OFF",
+        "a failed flush forgotten",
+        "a database that is not flushed",
+        "no flush at all",
+    ],
 )
 def test_a_ledger_that_is_careless_with_the_disk_is_caught(
     recorder: Path, quick_folder: Path, wrong: dict[str, str], phases: list[list[str]], images: int
