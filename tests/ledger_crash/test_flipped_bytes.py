@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from flips import Flipped, ledger_content, make_workspace, store_content
-from make_ledger import raw
+from make_ledger import file, raw
 
 from onrecord import Workspace
 from onrecord.errors import OnRecordError
@@ -142,3 +142,11 @@ def test_whole_copies_are_put_back(workspace: Workspace) -> None:
             assert sum(a != b for a, b in zip(before, workspace.layout.ledger.read_bytes(), strict=True)) == 1
     assert workspace.layout.ledger.read_bytes() == before
     shutil.rmtree(workspace.path)
+
+
+def test_an_event_that_names_an_object_by_no_address_is_found(workspace: Workspace) -> None:
+    run = next(workspace.journal.read()).run_id
+    with pytest.raises(OnRecordError):
+        workspace.store.read("no address")
+    workspace.journal.append(run, [file(digest="no address")])
+    assert [finding.where for finding in verify(workspace).findings] == ["object no address"]
