@@ -83,8 +83,7 @@ class Database:
             if self._wal < 0 and not self._open_wal():
                 return
             if self._unflushed:
-                with self.lock:
-                    self._write_log_again()
+                self._write_log_again_alone()
             self._flush()
             now = os.fstat(self._wal)
         except OSError as problem:
@@ -230,9 +229,18 @@ class Database:
         _fdatasync(self._wal)
         self._unflushed = False
 
+    def _write_log_again_alone(self) -> None:
+        connection = self.connection
+        with self.lock:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._write_log_again()
+            finally:
+                connection.execute("ROLLBACK")
+
     def _write_log_again(self) -> None:
-        # The same bytes, so that the kernel has something to flush. The caller holds the writers' lock: nobody
-        # else writes to the log meanwhile.
+        # The same bytes, so that the kernel has something to flush. The caller holds the writers' lock, and SQLite's
+        # for programs that do not know ours: nobody else writes to the log meanwhile.
         at = 0
         while piece := os.pread(self._wal, 1 << 20, at):
             at += os.pwrite(self._wal, piece, at)
