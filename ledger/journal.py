@@ -108,7 +108,7 @@ class Journal:
         with self._mutex:
             try:
                 yield self.database
-            except (sqlite3.Error, OSError) as problem:
+            except (sqlite3.Error, OSError, UnicodeDecodeError) as problem:
                 raise self.database.explained(problem) from problem
 
     def _append_locked(

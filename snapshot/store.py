@@ -166,10 +166,11 @@ class Store:
             with self._loose(place) as source:
                 data = source.read()
         else:
-            kept = self._packs.read(place.pack, place)
             try:
+                kept = self._packs.read(place.pack, place)
                 data = decode(place.encoding, kept, place.size)
-            except ValueError as error:
+            except (TypeError, ValueError) as error:
+                # Also of a damaged index, whose numbers and names may be of any kind.
                 raise corrupt(place.digest, str(error)) from error
         if digest_of(data) != place.digest:
             raise corrupt(place.digest, "its bytes hash to something else")
@@ -246,8 +247,10 @@ class _PackFiles:
         owned = self._open.get(pack)
         if owned is None:
             owned = self._opened(pack, place)
-        kept = os.pread(owned.fd, place.kept, place.offset)
-        if len(kept) != place.kept:
+        # Looked at first: what a damaged index asks for may be more than there is memory, or less than nothing.
+        possible = min(place.offset, place.kept) >= 0 and place.offset + place.kept <= os.fstat(owned.fd).st_size
+        kept = os.pread(owned.fd, place.kept, place.offset) if possible else b""
+        if not possible or len(kept) != place.kept:
             raise corrupt(place.digest, f"pack {self._index.pack_name(pack)} is cut short")
         return kept
 
