@@ -23,6 +23,9 @@ _LENGTH = struct.Struct(">I")
 _CODES = {"float64": "d", "int64": "q", "json": None}
 # A column of equal differences takes a few bytes for any count: a strange header must not ask for all memory.
 _MOST_POINTS = 2**26
+_UNREADABLE = (
+    zlib.error, struct.error, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError,
+)  # fmt: skip
 
 
 def pack(event: RunMetrics) -> bytes:
@@ -68,7 +71,7 @@ def unpack(payload: bytes) -> RunMetrics | None:
         start, end = header["spool"]
         if position != len(payload) or not (is_int64(start) and is_int64(end)):
             return None
-    except (zlib.error, struct.error, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError):
+    except _UNREADABLE:
         return None
     return RunMetrics(series=series, spool_start=start, spool_end=end)
 
@@ -88,7 +91,7 @@ def _check(series: Series) -> None:
     if not isinstance(series.name, str) or series.kind not in _CODES:
         raise TypeError(f"a series has a name and one of the kinds {', '.join(_CODES)}, not {series.kind!r}")
     if not len(series.values) == len(series.steps) == len(series.times) <= _MOST_POINTS:
-        raise ValueError(f"the series {series.name!r} has columns of different lengths, or more than {_MOST_POINTS} points")
+        raise ValueError(f"the series {series.name!r} has columns of different lengths, or too many points")
 
 
 def _pack_series(series: Series) -> list[bytes]:

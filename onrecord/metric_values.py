@@ -58,10 +58,8 @@ def checked_value(name: str, value: object) -> Any:
     )
 
 
-def checked_step(name: str, step: object) -> int | None:
-    """A whole number of 64 bits, or None."""
-    if step is None:
-        return None
+def checked_step(name: str, step: object) -> int:
+    """A whole number of 64 bits."""
     item = getattr(step, "item", None)
     number = item() if item is not None else step
     if isinstance(number, bool) or not isinstance(number, int) or not -(2**63) < number < 2**63:

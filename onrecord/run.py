@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ class Run:
         self.workspace = workspace
         self.id = run_id
         self.snapshot: Snapshot | None = None
-        self._spool: SpoolWriter | None = None
+        self._write_point: Callable[[str, object, int], None] | None = None
 
     @staticmethod
     def get_context(allow_offline: bool = True) -> Run | OfflineRun:
@@ -226,9 +226,11 @@ class Run:
         """
         if type(value) is not float or type(name) is not str:
             value = checked_value(checked_name(name), value)
-        known_step = NO_STEP if step is None else checked_step(name, step)
-        spool = self._spool or self._open_spool()
-        spool.write(name, value, NO_STEP if known_step is None else known_step)
+        if step is None:
+            step = NO_STEP
+        elif type(step) is not int or not NO_STEP < step < 2**63:
+            step = checked_step(name, step)
+        (self._write_point or self._open_spool())(name, value, step)
 
     def get_metrics(self, name: str | None = None) -> dict[str, Any]:
         """Values by metric: one that was logged once as itself, several as a list in the order of logging."""
@@ -271,11 +273,11 @@ class Run:
     def _row(self) -> RunRow:
         return self.workspace.query.run(self.id)
 
-    def _open_spool(self) -> SpoolWriter:
+    def _open_spool(self) -> Callable[[str, object, int], None]:
         path = self.workspace.layout.run(self.id).spool
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._spool = SpoolWriter(path)
-        return self._spool
+        self._write_point = write = SpoolWriter(path).write
+        return write
 
     def _file(self, name: str) -> FileRow:
         files = {row.name: row for row in self.workspace.query.files(self.id)}
