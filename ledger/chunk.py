@@ -63,17 +63,34 @@ def unpack(payload: bytes) -> RunMetrics | None:
             return None
         series = []
         for entry in header["series"]:
-            parts = []
-            for size in entry["sizes"]:
-                parts.append(payload[position : position + size])
-                position += size
-            series.append(_unpack_series(header["v"], entry, parts))
+            series.append(_series_at(header["v"], entry, payload, position))
+            position += sum(entry["sizes"])
         start, end = header["spool"]
         if position != len(payload) or not (is_int64(start) and is_int64(end)):
             return None
     except _UNREADABLE:
         return None
     return RunMetrics(series=series, spool_start=start, spool_end=end)
+
+
+def unpack_one(payload: bytes, place: int) -> Series | None:
+    """The series at index `place` alone, or None where a whole `unpack` gives None for what concerns it."""
+    try:
+        header, position = _header(payload)
+        if header is None:
+            return None
+        position += sum(sum(entry["sizes"]) for entry in header["series"][:place])
+        return _series_at(header["v"], header["series"][place], payload, position)
+    except _UNREADABLE:
+        return None
+
+
+def _series_at(version: int, entry: dict[str, Any], payload: bytes, position: int) -> Series:
+    parts = []
+    for size in entry["sizes"]:
+        parts.append(payload[position : position + size])
+        position += size
+    return _unpack_series(version, entry, parts)
 
 
 def _header(payload: bytes) -> tuple[dict[str, Any] | None, int]:

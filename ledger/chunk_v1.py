@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
+from onrecord.ledger.columns import whole_numbers
+
 _NO_STEP = -(2**63)
 _PLAIN, _DIFFERENCES, _WITH_GAPS, _LIST = range(4)
 
@@ -30,7 +32,7 @@ def unpack_integers(column: bytes) -> Sequence[int | None]:
     data = _inflated(column)
     form = data[0]
     if form == _LIST:
-        return list(json.loads(data[1:]))
+        return whole_numbers(json.loads(data[1:]))
     numbers = _numbers("q", data[1:])
     if form == _DIFFERENCES:
         return list(accumulate(numbers))

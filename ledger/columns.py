@@ -82,9 +82,9 @@ def pack_steps(steps: Sequence[int | None]) -> bytes:
 
 
 def unpack_integers(column: bytes, size: int) -> Numbers:
-    """The `size` numbers of a column. Raises ValueError, OverflowError, struct.error for bytes that are none."""
+    """The `size` numbers of a column; a list may have others. Raises ValueError, OverflowError, struct.error."""
     if column[0] == LIST:
-        return _checked(json.loads(zlib.decompress(column[1:])), size)
+        return whole_numbers(json.loads(zlib.decompress(column[1:])))
     if column[0] == DIFFERENCES:
         return _unpack_differences(column, size)
     return _array("q", _raw_numbers(column, size))
@@ -106,9 +106,10 @@ def _pack_list(numbers: Sequence[int | None]) -> bytes:
     return bytes([LIST]) + zlib.compress(json.dumps(list(numbers)).encode(), 1)
 
 
-def _checked(numbers: Any, size: int) -> list[Any]:
-    if not isinstance(numbers, list) or len(numbers) != size:
-        raise ValueError("a column of another length")
+def whole_numbers(numbers: Any) -> list[Any]:
+    """The same list, of whole numbers and None for gaps. Raises ValueError for anything else."""
+    if not isinstance(numbers, list) or not all(number is None or type(number) is int for number in numbers):
+        raise ValueError("steps and times are whole numbers")
     return numbers
 
 

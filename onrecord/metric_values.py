@@ -75,5 +75,7 @@ def checked_step(name: str, step: object) -> int:
 
 def as_v1(pieces: Sequence[Series]) -> Any:
     """The form that Azure ML returns: a value logged once as itself, several as a list in order."""
-    values = [value for piece in pieces for value in piece.values]
+    values: list[Any] = []
+    for piece in pieces:
+        values.extend(piece.values)
     return values[0] if len(values) == 1 else values

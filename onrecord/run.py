@@ -15,6 +15,7 @@ from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
     from onrecord.experiment import Experiment
+    from onrecord.ledger.buckets import Bucket
     from onrecord.ledger.query import FileRow, RunRow
     from onrecord.offline_run import OfflineRun
     from onrecord.snapshot.take import Snapshot
@@ -234,13 +235,22 @@ class Run:
 
     def get_metrics(self, name: str | None = None) -> dict[str, Any]:
         """Values by metric: one that was logged once as itself, several as a list in the order of logging."""
-        from onrecord.ingest import has_more, ingest
+        self._take_in_points()
+        if name is None:
+            return {key: as_v1(pieces) for key, pieces in self.workspace.query.metrics(self.id).items()}
+        pieces = self.workspace.query.points(self.id, name)
+        return {name: as_v1(pieces)} if pieces else {}
 
-        spool = self.workspace.layout.run(self.id).spool
-        if has_more(spool, self.workspace.query.spool_position(self.id)):
-            ingest(self.workspace.journal, self.id, spool)
-        found = self.workspace.query.metrics(self.id)
-        return {key: as_v1(pieces) for key, pieces in found.items() if name is None or key == name}
+    def get_metric_overview(
+        self, name: str, buckets: int = 1000, *, from_step: int | None = None, to_step: int | None = None
+    ) -> list[Bucket]:
+        """A metric in at most `buckets` buckets: enough for a chart of millions of points in milliseconds.
+
+        Each has the first, last, least and greatest value of some neighbouring points, and where they are; of
+        a range of steps, both ends included, where one is given. Empty where there are none. Raises BadBuckets.
+        """
+        self._take_in_points()
+        return self.workspace.query.downsampled(self.id, name, buckets, from_step=from_step, to_step=to_step)
 
     # ---- files ---------------------------------------------------------------------------------
 
@@ -269,6 +279,13 @@ class Run:
         return self.workspace.store.read(self._file(name).digest)
 
     # ---- inside --------------------------------------------------------------------------------
+
+    def _take_in_points(self) -> None:
+        from onrecord.ingest import has_more, ingest
+
+        spool = self.workspace.layout.run(self.id).spool
+        if has_more(spool, self.workspace.query.spool_position(self.id)):
+            ingest(self.workspace.journal, self.id, spool)
 
     def _row(self) -> RunRow:
         return self.workspace.query.run(self.id)
