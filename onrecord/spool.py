@@ -19,6 +19,7 @@ import os
 import struct
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from onrecord.metric_values import checked_name
@@ -33,9 +34,13 @@ _pack_float, _pack_integer = FLOAT_HEAD.pack, INTEGER_HEAD.pack
 
 
 class SpoolWriter:
-    """Appends points; one a process is enough, also across fork and threads (O_APPEND)."""
+    """Appends points; one a process is enough, also across fork and threads (O_APPEND).
 
-    def __init__(self, path: Path) -> None:
+    `clock` gives nanoseconds since the epoch.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], int] = time.time_ns) -> None:
+        self._clock = clock
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         # The length of a frame with this name, and the name as it stands in the frame.
         self._names: dict[str, tuple[int, bytes]] = {}
@@ -46,7 +51,7 @@ class SpoolWriter:
         Raises BadMetric for a name that cannot be one, OSError when there is no room.
         """
         length, text = self._names.get(name) or self._named(name)
-        now = time.time_ns()
+        now = self._clock()
         kind = type(value)
         if kind is float:
             frame = _pack_float(FLOAT, length, now, step, value) + text

@@ -39,7 +39,10 @@ def read_series(data: bytes) -> tuple[list[Series], int]:
     """
     numpy = numpy_for(len(data) // _LEAST)
     found = _read_at_once(data, numpy) if numpy is not None else _read_trusting(data)
-    return found or _read_one_by_one(data)
+    # Where a whole frame follows, what stopped the reading is damage and not the end.
+    if found is None or _next_frame(data, found[1]) is not None:
+        return _read_one_by_one(data)
+    return found
 
 
 # ---- frame by frame ------------------------------------------------------------------------------------
@@ -96,10 +99,12 @@ def _read_one_by_one(data: bytes) -> tuple[list[Series], int]:
 
 
 def _next_frame(data: bytes, position: int) -> int | None:
-    # The mark may occur within a frame that is not whole yet: what follows must be one.
-    while (position := data.find(_MARK, position + 1)) >= 0:
+    """Where the first whole frame from `position` on starts."""
+    # The mark may occur within a frame that is not whole yet: what is found must be one.
+    while (position := data.find(_MARK, position)) >= 0:
         if _point_at(data, position) is not None:
             return position
+        position += 1
     return None
 
 
