@@ -82,6 +82,27 @@ def joined(parts: Sequence[Points]) -> Points:
     return Points(numbers, steps, times)
 
 
+def extent(points: Points) -> tuple[float | None, float | None, int | None, int | None]:
+    """The least and greatest number, the least and greatest step; None where there is none."""
+    numbers, steps = points.numbers, points.steps
+    if len(numbers) == 1:
+        number = _real(numbers[0])
+        return number, number, steps[0], steps[0]
+    known: Sequence[int] = steps if isinstance(steps, array | range) else [step for step in steps if step is not None]
+    numpy = numpy_for(len(numbers))
+    if numpy is None or not isinstance(numbers, array) or not isinstance(steps, array | range):
+        real = [number for number in numbers if number == number]
+        return (*_ends(real), *_ends(known))
+    column = numpy.frombuffer(numbers, "f8")
+    low, high = float(numpy.fmin.reduce(column)), float(numpy.fmax.reduce(column))
+    ends = numpy.frombuffer(known, "i8") if isinstance(known, array) else numpy.array([known[0], known[-1]])
+    return _real(low), _real(high), int(ends.min()), int(ends.max())
+
+
+def _ends(values: Sequence[Any]) -> tuple[Any, Any]:
+    return min(values, default=None), max(values, default=None)
+
+
 def summed_up(points: Points, start: int, size: int) -> list[Bucket]:
     """Buckets that end where an index within the metric is a multiple of `size`; `start`: of the first point."""
     count = len(points.numbers)

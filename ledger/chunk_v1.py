@@ -21,7 +21,7 @@ _NO_STEP = -(2**63)
 _PLAIN, _DIFFERENCES, _WITH_GAPS, _LIST = range(4)
 
 
-def unpack_values(column: bytes, code: str | None) -> list[Any]:
+def unpack_values(column: bytes, code: str | None) -> Sequence[Any]:
     """Numbers of the `array` code, or what a JSON list holds. Raises ValueError, zlib.error."""
     data = _inflated(column)
     return list(json.loads(data)) if code is None else _numbers(code, data)
@@ -47,8 +47,8 @@ def _inflated(column: bytes) -> bytes:
     return zlib.decompress(column) if column else b""
 
 
-def _numbers(code: str, data: bytes) -> list[Any]:
+def _numbers(code: str, data: bytes) -> array[Any]:
     numbers = array(code, data)
     if sys.byteorder == "big":
         numbers.byteswap()
-    return numbers.tolist()
+    return numbers

@@ -225,9 +225,7 @@ def _is_packed(numbers: Any) -> TypeGuard[array[int]]:
 
 
 def _array(code: str, raw: bytes | bytearray) -> array[Any]:
-    numbers = array(code)
-    numbers.frombytes(raw)
-    return _little_endian(numbers)
+    return _little_endian(array(code, raw))
 
 
 def _little_endian(numbers: array[Any]) -> array[Any]:

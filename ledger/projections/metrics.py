@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 
 from onrecord.ledger import events
-from onrecord.ledger.buckets import RATIO, SIZE, Bucket, merged, points_of, summed_up
+from onrecord.ledger.buckets import RATIO, SIZE, Bucket, Points, extent, joined, merged, points_of, summed_up
 from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.schema import PROJECTION_VERSIONS
 from onrecord.ledger.text import storable
@@ -87,46 +87,47 @@ class _Metric:
         full = self._count - self._count % SIZE
         # Of the lowest level: the one that is not full yet, then the new ones.
         self._buckets = _stored(connection, self._key, 0, full, self._count)
+        # Points that are in no bucket yet: a run that logs slowly has chunks of one point each.
+        self._parts: list[Points] = []
+        self._waiting = 0
         self._chunks: list[tuple[object, ...]] = []
         self._last: tuple[str, int | None, int] = ("", None, 0)
 
     def take(self, seq: int, place: int, series: events.Series) -> None:
         """Go one series of a chunk on."""
-        points = points_of(series)
-        buckets = summed_up(points, self._count, SIZE)
-        whole = merged(buckets)
-        extremes = whole.minimum, whole.maximum, whole.least_step, whole.greatest_step
-        self._chunks.append((*self._key, self._count, place, whole.points, seq, *extremes))
-        if self._count % SIZE:
-            buckets[0] = merged([self._buckets.pop(), buckets[0]])
-        self._buckets += buckets
-        self._total = merged([self._total, whole]) if self._total else whole
-        self._count += whole.points
+        points, count = points_of(series), len(series.values)
+        self._chunks.append((*self._key, self._count, place, count, seq, *extent(points)))
+        self._parts.append(points)
+        self._count += count
+        self._waiting += count
         self._last = series.kind, points.steps[-1], points.times[-1]
+        if self._waiting >= SIZE:
+            self._sum_up()
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Bring everything into the tables."""
-        total = self._total
-        if total is None:
+        if self._waiting:
+            self._sum_up()
+        if self._total is None:
             return
-        kind, last_step, last_at = self._last
-        standing = (
-            kind,
-            total.points,
-            total.last,
-            total.minimum,
-            total.maximum,
-            total.step,
-            total.at,
-            last_step,
-            last_at,
-        )
-        connection.execute(_INSERT_METRIC, (*self._key, *standing))
+        connection.execute(_INSERT_METRIC, (*self._key, *self._standing_now(self._total)))
         connection.executemany(_INSERT_CHUNK, self._chunks)
-        connection.executemany(
-            _INSERT_BUCKET,
-            ((*self._key, level, *bucket) for level, bucket in self._pyramid(connection)),
-        )
+        rows = ((*self._key, level, *bucket) for level, bucket in self._pyramid(connection))
+        connection.executemany(_INSERT_BUCKET, rows)
+
+    def _standing_now(self, total: Bucket) -> tuple[object, ...]:
+        kind, last_step, last_at = self._last
+        extremes = total.last, total.minimum, total.maximum
+        return kind, total.points, *extremes, total.step, total.at, last_step, last_at
+
+    def _sum_up(self) -> None:
+        start = self._count - self._waiting
+        buckets = summed_up(joined(self._parts), start, SIZE)
+        self._total = merged([self._total, *buckets] if self._total else buckets)
+        if start % SIZE:
+            buckets[0] = merged([self._buckets.pop(), buckets[0]])
+        self._buckets += buckets
+        self._parts, self._waiting = [], 0
 
     def _pyramid(self, connection: sqlite3.Connection) -> Iterator[tuple[int, Bucket]]:
         """The new buckets of every level, with their level."""
