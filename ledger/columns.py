@@ -6,8 +6,8 @@ RAW          the numbers as they are, 8 bytes each
 PLANES       all lowest bytes, then all second bytes …: u8 width | `width` sizes | `width` planes. A plane
              is as long as there are numbers, or shorter: then it is deflated (RFC 1951). A size has 1, 2 or
              4 bytes, as few as the count of numbers needs.
-DIFFERENCES  i64 first | i64 least difference | PLANES of what the differences of neighbours exceed it by,
-             in as few bytes as the greatest needs: none at all where every difference is the same
+DIFFERENCES  i64 first | i64 base | PLANES of what the differences of neighbours exceed the base by, in as
+             few bytes as the greatest needs: none at all where every difference is the base
 LIST         JSON, deflated with a header (RFC 1950): whole numbers beyond 64 bits
 with GAPS    (a bit) -2**63 stands for a step that was not given
 
@@ -23,7 +23,7 @@ import sys
 import zlib
 from array import array
 from collections.abc import Sequence
-from itertools import accumulate, chain, count
+from itertools import accumulate, count
 from operator import add, sub
 from typing import Any, TypeGuard
 
@@ -63,10 +63,8 @@ def pack_integers(numbers: Sequence[int]) -> bytes:
     found = _differences(column)
     if found is None:
         return _shorter(packed, bytes([PLANES]) + _pack_planes(raw, 8))
-    least, greatest, excess = found
-    width = (greatest.bit_length() + 7) // 8
-    start = bytes([DIFFERENCES]) + _START.pack(column[0], least)
-    return _shorter(packed, start + _pack_planes(excess, width))
+    base, width, rest = found
+    return _shorter(packed, bytes([DIFFERENCES]) + _START.pack(column[0], base) + _pack_planes(rest, width))
 
 
 def pack_steps(steps: Sequence[int | None]) -> bytes:
@@ -114,7 +112,7 @@ def whole_numbers(numbers: Any) -> list[Any]:
 
 
 def _differences(column: array[int]) -> tuple[int, int, bytes] | None:
-    """The least difference of neighbours, and by how much all exceed it: the most, and each as u64.
+    """What is taken from each difference of neighbours, the bytes that the rest needs, and the rest as u64.
 
     None where a difference could be beyond 64 bits.
     """
@@ -123,36 +121,45 @@ def _differences(column: array[int]) -> tuple[int, int, bytes] | None:
         if max(column) - min(column) >= 2**63:
             return None
         plain = list(map(sub, column[1:], column))
-        least = min(plain)
-        over = array("Q", [difference - least for difference in plain])
-        return least, max(over), _bytes_of(over)
+        base, width = _base(min(plain), max(plain))
+        return base, width, _bytes_of(array("Q", [difference - base for difference in plain] if base else plain))
     numbers = numpy.frombuffer(column, "i8")
     if int(numbers.max()) - int(numbers.min()) >= 2**63:
         return None
     differences = numpy.diff(numbers)
-    least = int(differences.min())
+    base, width = _base(int(differences.min()), int(differences.max()))
     # Wraps around as int64, and is right as uint64.
-    excess = (differences - least).view("u8")
-    return least, int(excess.max()), excess.astype("<u8").tobytes()
+    return base, width, (differences - base).view("u8").astype("<u8").tobytes()
+
+
+def _base(least: int, greatest: int) -> tuple[int, int]:
+    # Nothing is taken where that saves no byte: then there is nothing to add when they are read.
+    width = _bytes_for(greatest - least)
+    return (0 if least >= 0 and width == _bytes_for(greatest) else least), width
+
+
+def _bytes_for(number: int) -> int:
+    return (number.bit_length() + 7) // 8
 
 
 def _unpack_differences(column: bytes, size: int) -> Numbers:
-    first, least = _START.unpack_from(column, 1)
+    first, base = _START.unpack_from(column, 1)
     start = 1 + _START.size
     if column[start] == 0 and len(column) == start + 1:
-        last = first + least * (size - 1)
+        last = first + base * (size - 1)
         if not -(2**63) <= last < 2**63:
             raise ValueError("numbers beyond 64 bits")
-        return range(first, last + (1 if least > 0 else -1), least) if least else array("q", [first]) * size
+        return range(first, last + (1 if base > 0 else -1), base) if base else array("q", [first]) * size
     raw = _unpack_planes(column, start, size - 1)
     numpy = numpy_for(size)
     if numpy is None:
         excess = _array("Q", raw)
-        return array("q", map(add, accumulate(chain((0,), excess)), count(first, least)))
+        sums = accumulate(excess, initial=0 if base else first)
+        return array("q", map(add, sums, count(first, base)) if base else sums)
     numbers = numpy.empty(size, "i8")
     numbers[0] = first
     # Sums wrap around at 64 bits on the way and are right at the end.
-    numpy.cumsum(numpy.frombuffer(raw, "<i8") + least, out=numbers[1:])
+    numpy.cumsum(numpy.frombuffer(raw, "<i8") + base, out=numbers[1:])
     numbers[1:] += first
     return array("q", numbers.tobytes())
 
