@@ -12,6 +12,7 @@ import click
 from onrecord.cli import exit_codes
 from onrecord.cli.main import COMMANDS, group
 from onrecord.ledger.events import REGISTRY
+from onrecord.ledger.projections import metrics
 from onrecord.ledger.states import TABLE, TERMINAL
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +36,13 @@ def event_table() -> str:
         fields = ", ".join(f"`{field.name}`" for field in attrs.fields(kind))
         lines.append(f"| `{name}` | {text} | {fields} | {'yes' if kind.durable else 'survives kill -9'} |")
     return "\n".join(lines)
+
+
+def metrics_table() -> str:
+    """The table of metrics as it is created."""
+    end = ") STRICT, WITHOUT ROWID;"
+    table = next(part for part in metrics.SCHEMA.split(end) if "CREATE TABLE metrics(" in part)
+    return f"```sql\n{table.strip()}\n{end}\n```"
 
 
 def command_reference() -> str:
@@ -61,7 +69,7 @@ def exit_code_table() -> str:
 
 PARTS = {
     "README.md": {"states": state_diagram},
-    "docs/events.md": {"states": state_diagram, "events": event_table},
+    "docs/events.md": {"states": state_diagram, "events": event_table, "metrics": metrics_table},
     "docs/command.md": {"commands": command_reference, "exit-codes": exit_code_table},
 }
 

@@ -59,3 +59,7 @@ class BadRunId(LedgerError):
 
 class BadEvent(LedgerError):
     """An event holds something that cannot be stored exactly. Attribute: `event`."""
+
+
+class BadBuckets(LedgerError):
+    """Points cannot be shown in so many buckets. Attribute: `buckets`."""

@@ -13,7 +13,8 @@ from onrecord.ledger.journal import Journal
 from onrecord.ledger.states import TERMINAL
 
 if TYPE_CHECKING:
-    from onrecord.ledger.events import RunMetrics, Series
+    from onrecord.ledger.buckets import Bucket
+    from onrecord.ledger.events import Series
 
 # Rows are named tuples, not attrs classes: a list of runs then imports no attrs, 15 to 20 ms of its time.
 _COLUMNS = (
@@ -182,27 +183,35 @@ class Query:
 
     def metrics(self, run_id: str) -> dict[str, list[Series]]:
         """Every metric's points in the order in which they were logged, in one or more pieces by metric."""
-        self._journal.catch_up()
-        rows = self._journal.fetch(
-            "SELECT name, place, seq FROM metrics WHERE run_id = ? ORDER BY name, first", (run_id,)
-        )
-        chunks = self._chunks(run_id)
-        found: dict[str, list[Series]] = {}
-        for name, place, seq in rows:
-            if seq in chunks:
-                found.setdefault(name, []).append(chunks[seq].series[place])
-        return found
+        from onrecord.ledger import series
 
-    def _chunks(self, run_id: str) -> dict[int, RunMetrics]:
-        from onrecord.ledger.codec import decode
-        from onrecord.ledger.events import RunMetrics
+        return series.all_series(self._journal, run_id)
 
-        # Each payload once: a join would copy a chunk of 100 metrics 100 times.
-        payloads = self._journal.fetch(
-            "SELECT seq, payload FROM events WHERE seq IN (SELECT seq FROM metrics WHERE run_id = ?)", (run_id,)
-        )
-        decoded = ((seq, decode("run.metrics", payload)) for seq, payload in payloads)
-        return {seq: chunk for seq, chunk in decoded if isinstance(chunk, RunMetrics)}
+    def points(
+        self, run_id: str, name: str, *, from_step: int | None = None, to_step: int | None = None
+    ) -> list[Series]:
+        """One metric's points in the order of logging; of a range of steps, both ends included, where one is given."""
+        from onrecord.ledger import series
+
+        return series.series_of(self._journal, run_id, name, series.Steps(from_step, to_step))
+
+    def downsampled(
+        self,
+        run_id: str,
+        name: str,
+        buckets: int = 1000,
+        *,
+        from_step: int | None = None,
+        to_step: int | None = None,
+    ) -> list[Bucket]:
+        """One metric in at most so many buckets, which hold every point once and keep every spike.
+
+        Of a range of steps, both ends included, where one is given. Milliseconds also for millions of points.
+        Empty where there are none. Raises BadBuckets.
+        """
+        from onrecord.ledger import series
+
+        return series.downsampled(self._journal, run_id, name, buckets, series.Steps(from_step, to_step))
 
     def spool_position(self, run_id: str) -> int:
         """How many bytes of the run's spool are in the ledger."""

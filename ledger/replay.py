@@ -11,6 +11,8 @@ from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.run_state import TYPES, RunState
 
 _BATCH = 2000
+# Chunks of points are large: no more of them at a time than memory has room for.
+_BATCH_BYTES = 16 * 1024 * 1024
 
 
 class RunsReplay:
@@ -43,16 +45,20 @@ def project_batch(connection: sqlite3.Connection) -> bool:
     rows = connection.execute(
         "SELECT seq, stream, rseq, type, ts, payload FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
         (start, _BATCH),
-    ).fetchall()
-    batch = [
-        Recorded.stored(seq, id_text(stream), rseq, kind, at, payload) for seq, stream, rseq, kind, at, payload in rows
-    ]
+    )
+    batch: list[Recorded] = []
+    size = 0
+    for seq, stream, rseq, kind, at, payload in rows:
+        batch.append(Recorded.stored(seq, id_text(stream), rseq, kind, at, payload))
+        size += len(payload or b"")
+        if size >= _BATCH_BYTES:
+            break
     for projection in LAZY:
         position, types = positions[projection.NAME], projection.TYPES
         projection.apply(connection, [one for one in batch if one.type in types and one.seq > position])
-    if rows:
-        connection.execute("UPDATE projections SET seq = max(seq, ?) WHERE name != ?", (rows[-1][0], HOT.NAME))
-    return len(rows) == _BATCH
+    if batch:
+        connection.execute("UPDATE projections SET seq = max(seq, ?) WHERE name != ?", (batch[-1].seq, HOT.NAME))
+    return len(batch) == _BATCH or size >= _BATCH_BYTES
 
 
 def drop_and_replay(connection: sqlite3.Connection) -> None:

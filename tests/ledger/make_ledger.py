@@ -82,7 +82,9 @@ def finished_run(book: Journal, number: int | None = None) -> str:
     return run
 
 
-TABLES = ("runs", "tags", "properties", "files", "metrics", "spools", "projections")
+TABLES = (
+    "runs", "tags", "properties", "files", "metrics", "metric_chunks", "metric_buckets", "spools", "projections",
+)  # fmt: skip
 
 
 def tables(book: Journal) -> dict[str, list[Any]]:
