@@ -167,7 +167,7 @@ class Query:
         """Every metric's points in the order in which they were logged, in one or more pieces by metric."""
         self._journal.catch_up()
         rows = self._journal.fetch(
-            "SELECT name, place, seq FROM metrics WHERE run_id = ? ORDER BY name, first", (run_id,)
+            "SELECT name, place, seq FROM metric_chunks WHERE run_id = ? ORDER BY name, first", (run_id,)
         )
         chunks = self._chunks(run_id)
         found: dict[str, list[Series]] = {}
@@ -182,7 +182,7 @@ class Query:
 
         # Each payload once: a join would copy a chunk of 100 metrics 100 times.
         payloads = self._journal.fetch(
-            "SELECT seq, payload FROM events WHERE seq IN (SELECT seq FROM metrics WHERE run_id = ?)", (run_id,)
+            "SELECT seq, payload FROM events WHERE seq IN (SELECT seq FROM metric_chunks WHERE run_id = ?)", (run_id,)
         )
         decoded = ((seq, decode("run.metrics", payload)) for seq, payload in payloads)
         return {seq: chunk for seq, chunk in decoded if isinstance(chunk, RunMetrics)}

@@ -12,10 +12,16 @@ from onrecord.ledger.text import storable
 
 NAME = "metrics"
 VERSION = PROJECTION_VERSIONS[NAME]
-TABLES: tuple[str, ...] = ("metrics", "spools")
+TABLES: tuple[str, ...] = ("metrics", "metric_chunks", "spools")
 TYPES = frozenset({"run.metrics"})
 SCHEMA = """
 CREATE TABLE metrics(
+    run_id TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, count INTEGER NOT NULL,
+    last REAL, minimum REAL, maximum REAL, last_step INTEGER, last_at INTEGER,
+    PRIMARY KEY(run_id, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX metrics_by_value ON metrics(name, last, run_id);
+CREATE TABLE metric_chunks(
     run_id TEXT NOT NULL, name TEXT NOT NULL,
     first INTEGER NOT NULL,               -- index of the chunk's first point within the metric, from 0
     place INTEGER NOT NULL,               -- index of the series within its chunk, from 0
@@ -39,17 +45,33 @@ def _take(connection: sqlite3.Connection, recorded: Recorded) -> None:
     if not isinstance(event, events.RunMetrics):
         return
     for place, series in enumerate(event.series):
-        if not series.values:
-            continue
-        last = series.values[-1]
-        number = float(last) if isinstance(last, (int, float)) and abs(last) < 1e308 else None
-        name = storable(series.name)
-        connection.execute(
-            "INSERT INTO metrics SELECT ?1, ?2, coalesce(max(first + count), 0), ?3, ?4, ?5, ?6"
-            " FROM metrics WHERE run_id = ?1 AND name = ?2",
-            (recorded.run_id, name, place, len(series.values), recorded.seq, number),
-        )
+        if series.values:
+            _take_series(connection, recorded, place, series)
     connection.execute(
         "INSERT INTO spools VALUES (?, ?) ON CONFLICT DO UPDATE SET position = max(position, excluded.position)",
         (recorded.run_id, event.spool_end),
     )
+
+
+def _take_series(connection: sqlite3.Connection, recorded: Recorded, place: int, series: events.Series) -> None:
+    name, run_id, count = storable(series.name), recorded.run_id, len(series.values)
+    last = _number(series.values[-1])
+    connection.execute(
+        "INSERT INTO metric_chunks SELECT ?1, ?2, coalesce(max(first + count), 0), ?3, ?4, ?5, ?6"
+        " FROM metric_chunks WHERE run_id = ?1 AND name = ?2",
+        (run_id, name, place, count, recorded.seq, last),
+    )
+    numbers = [number for value in series.values if (number := _number(value)) is not None]
+    least, greatest = (min(numbers), max(numbers)) if numbers else (None, None)
+    connection.execute(
+        "INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET kind = excluded.kind,"
+        " count = count + excluded.count, last = excluded.last,"
+        " minimum = min(ifnull(minimum, excluded.minimum), ifnull(excluded.minimum, minimum)),"
+        " maximum = max(ifnull(maximum, excluded.maximum), ifnull(excluded.maximum, maximum)),"
+        " last_step = excluded.last_step, last_at = excluded.last_at",
+        (run_id, name, series.kind, count, last, least, greatest, series.steps[-1], series.times[-1]),
+    )
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and value == value and abs(value) < 1e308 else None

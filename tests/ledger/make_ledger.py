@@ -82,7 +82,7 @@ def finished_run(book: Journal, number: int | None = None) -> str:
     return run
 
 
-TABLES = ("runs", "tags", "properties", "files", "metrics", "spools", "projections")
+TABLES = ("runs", "tags", "properties", "files", "metrics", "metric_chunks", "spools", "projections")
 
 
 def tables(book: Journal) -> dict[str, list[Any]]:
