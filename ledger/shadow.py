@@ -27,13 +27,30 @@ def hide_stored(connection: sqlite3.Connection) -> None:
     anew = [model for model in ALL if stored.get(model.NAME) != model.VERSION]
     hidden: list[Tables] = [*LAZY, *([HOT] if HOT in anew else [])]
     for model in hidden:
-        script.append(model.SCHEMA.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+        script.append(_temporary(model.SCHEMA))
         if model in anew:
             values = f"('{model.NAME}', {model.VERSION}, 0)"
             script.append(f"INSERT OR REPLACE INTO temp.projections VALUES {values};")  # noqa: S608
         else:
-            script += [f"INSERT INTO temp.{table} SELECT * FROM main.{table};" for table in model.TABLES]  # noqa: S608
+            script += [_copy(connection, table) for table in model.TABLES]
     # One transaction, so that the rows and the position beside them are of one moment.
     connection.executescript("BEGIN;" + "".join(script) + "COMMIT;")
     if HOT in anew:
         fill_runs(connection)
+
+
+def _temporary(schema: str) -> str:
+    return (
+        schema.replace("CREATE TABLE ", "CREATE TABLE temp.")
+        .replace("CREATE VIRTUAL TABLE ", "CREATE VIRTUAL TABLE temp.")
+        .replace("INDEX ", "INDEX temp.")
+    )
+
+
+def _copy(connection: sqlite3.Connection, table: str) -> str:
+    names = [name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?, 'main')", (table,))]
+    if table == "search":
+        # Its rows are found by their number, which `*` does not give.
+        names.insert(0, "rowid")
+    columns = ", ".join(names)
+    return f"INSERT INTO temp.{table}({columns}) SELECT {columns} FROM main.{table};"  # noqa: S608

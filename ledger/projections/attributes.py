@@ -16,11 +16,17 @@ TABLES: tuple[str, ...] = ("tags", "properties")
 TYPES = frozenset({"run.submitted", "run.tagged", "run.properties_added"})
 SCHEMA = """
 CREATE TABLE tags(
-    run_id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY(run_id, name)
+    run_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,                  -- the last one that was set
+    PRIMARY KEY(run_id, name)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tags_by_name ON tags(name, value);
 CREATE TABLE properties(
-    run_id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY(run_id, name)
+    run_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,                  -- the first one that was set: it never changes
+    PRIMARY KEY(run_id, name)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX properties_by_name ON properties(name, value);
 """
