@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onrecord.ledger.errors import AmbiguousRun, UnknownRun
 from onrecord.ledger.ids import LENGTH, clean_prefix
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.states import TERMINAL
+from onrecord.ledger.text import storable
 
 if TYPE_CHECKING:
     from onrecord.ledger.events import RunMetrics, Series
+    from onrecord.ledger.filter_sql import Compiler
+    from onrecord.ledger.filter_tree import Field, Filter
 
 # Rows are named tuples, not attrs classes: a list of runs then imports no attrs, 15 to 20 ms of its time.
 _COLUMNS = (
     "run_id, head, experiment, number, name, run_type, parent, status, created_at, started_at, ended_at,"
     " exit_code, signal, error, snapshot_id, sealed"
 )
+
+
+_FACTS = (("tags", "value"), ("properties", "value"), ("params", "value"), ("metrics", "last"))
+_AT_ONCE = 500
 
 
 class RunRow(NamedTuple):
@@ -69,11 +76,105 @@ class FileRow(NamedTuple):
     recorded_at: int
 
 
+class Page(NamedTuple):
+    """Some of the runs that were asked for; `next` is the cursor that the following page begins `after`, if any."""
+
+    rows: list[RunRow]
+    next: str | None
+
+
+class Facts(NamedTuple):
+    """What a run was given and what it measured; a metric's last number, None where that is none."""
+
+    tags: dict[str, str]
+    properties: dict[str, str]
+    params: dict[str, str]
+    metrics: dict[str, float | None]
+
+
 class Query:
     """Typed answers from one ledger."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._past: tuple[int, Query] | None = None
+
+    def at(self, as_of: int | str) -> Query:
+        """The same questions to the ledger as it was: after its event `as_of` (a seq), or at a time.
+
+        Times are written as in filters: `2026-01-31`, `2026-01-31T12:00Z`, `7d ago`; a day is meant to its end.
+        The first question replays the events up to there in memory, about 10 microseconds each; the last such
+        ledger is kept. Raises BadFilter for text that is neither.
+        """
+        from onrecord.ledger.past import PastJournal, seq_of
+
+        seq = seq_of(self._journal, as_of)
+        if self._past is None or self._past[0] != seq:
+            self._past = (seq, Query(PastJournal(self._journal.database.path, seq)))
+        return self._past[1]
+
+    def search(
+        self,
+        wanted: str | Filter = "",
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        as_of: int | str | None = None,
+    ) -> Page:
+        """The runs that a filter asks for, in its order or newest first; at most `limit` of them, or 50.
+
+        `after` is the `next` of the page before: pages stay in step while new runs arrive. A `limit` in the
+        filter's text is the size of its pages. Raises BadFilter, BadCursor, UnknownRun, AmbiguousRun.
+        """
+        if as_of is not None:
+            return self.at(as_of).search(wanted, after=after, limit=limit)
+        from onrecord.ledger.search import Search
+
+        found = self.parsed(wanted)
+        search = Search(found, self._compiler(), self._journal.fetch, RunRow._fields)
+        rows, following = search.page(after, limit or found.limit or 50)
+        return Page([_row(row) for row in rows], following)
+
+    def facts(self, run_ids: Sequence[str]) -> dict[str, Facts]:
+        """Tags, properties, parameters and metrics of these runs, in four statements however many they are."""
+        self._journal.catch_up()
+        found = {run_id: Facts({}, {}, {}, {}) for run_id in run_ids}
+        for place, (table, column) in enumerate(_FACTS):
+            select = f"SELECT run_id, name, {column} FROM {table}"  # noqa: S608
+            for run_id, name, value in self._of_runs(select, run_ids):
+                found[run_id][place][name] = value
+        return found
+
+    def values(self, run_ids: Sequence[str], fields: Sequence[Field]) -> dict[str, tuple[str | float | None, ...]]:
+        """The value of each field of these runs, None where a run has none."""
+        compiler = self._compiler()
+        columns = [compiler.value(field) for field in fields]
+        selected = ", ".join(["r.run_id", *(column.text for column in columns)])
+        values = [value for column in columns for value in column.values]
+        rows = self._of_runs(f"SELECT {selected} FROM runs AS r", run_ids, values)  # noqa: S608 - see filter_sql
+        return {row[0]: tuple(row[1:]) for row in rows}
+
+    def parsed(self, wanted: str | Filter) -> Filter:
+        """The filter that a text says now. Raises BadFilter."""
+        if not isinstance(wanted, str):
+            return wanted
+        from onrecord.ledger.filter_parser import parse
+        from onrecord.ledger.journal import microseconds_now
+
+        return parse(wanted, microseconds_now())
+
+    def _compiler(self) -> Compiler:
+        from onrecord.ledger.filter_sql import Compiler
+
+        self._journal.catch_up()
+        made = self._journal.fetch("SELECT 1 FROM pragma_table_list('search') WHERE type = 'virtual'")
+        return Compiler(self.find, full_text=bool(made))
+
+    def _of_runs(self, select: str, run_ids: Sequence[str], values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        for start in range(0, len(run_ids), _AT_ONCE):
+            some = run_ids[start : start + _AT_ONCE]
+            where = f"WHERE run_id IN ({', '.join('?' * len(some))})"
+            yield from self._journal.fetch(f"{select} {where}", (*values, *some))
 
     def run(self, run_id: str) -> RunRow:
         """The run with this full id. Raises UnknownRun."""
@@ -83,9 +184,16 @@ class Query:
         return _row(rows[0])
 
     def find(self, text: str) -> str:
-        """The full id behind a unique start of one, or `@last`. Raises UnknownRun, AmbiguousRun, BadRunId."""
+        """The full id behind a unique start of one, `@last`, or `@best:METRIC`.
+
+        `@best:loss` is the run with the lowest last value of the metric `loss`, `@best:max:accuracy` the one with
+        the highest (`@best:min:NAME` says the default, for names that start with `max:`); of equals the newest.
+        Raises UnknownRun, AmbiguousRun, BadRunId.
+        """
         if text == "@last":
             return self._last()
+        if text.startswith("@best:"):
+            return self._best(text)
         prefix = clean_prefix(text)
         rows = self._journal.fetch(
             "SELECT run_id FROM runs WHERE run_id BETWEEN ? AND ? ORDER BY seq DESC LIMIT 11",
@@ -197,6 +305,19 @@ class Query:
         rows = self._journal.fetch("SELECT run_id FROM runs ORDER BY seq DESC LIMIT 1")
         if not rows:
             raise UnknownRun("there is no run yet", next_step="onrecord run SCRIPT", run_id="@last")
+        return str(rows[0][0])
+
+    def _best(self, text: str) -> str:
+        wanted = text.removeprefix("@best:")
+        highest, name = wanted.startswith("max:"), wanted.removeprefix("max:" if wanted.startswith("max:") else "min:")
+        self._journal.catch_up()
+        best = f"SELECT {'max' if highest else 'min'}(last) FROM metrics WHERE name = ?1"  # noqa: S608
+        rows = self._journal.fetch(
+            f"SELECT run_id FROM metrics WHERE name = ?1 AND last = ({best}) ORDER BY run_id DESC LIMIT 1",  # noqa: S608
+            (storable(name),),
+        )
+        if not rows:
+            raise UnknownRun(f"no run has a number for the metric '{name}'", next_step="onrecord ls", run_id=text)
         return str(rows[0][0])
 
     def _attributes(self, table: str, run_id: str | None) -> dict[str, dict[str, str]]:

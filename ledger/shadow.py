@@ -39,6 +39,23 @@ def hide_stored(connection: sqlite3.Connection) -> None:
         fill_runs(connection)
 
 
+def hide_all(connection: sqlite3.Connection, seq: int) -> None:
+    """Make every read model anew in memory, and hide the events after `seq`: the ledger as it was after it.
+
+    The lazy read models are empty and catch up when they are asked for.
+    """
+    for name in ("projections", *(table for model in ALL for table in model.TABLES)):
+        connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    script = ["CREATE TABLE temp.projections(name TEXT PRIMARY KEY, version INTEGER, seq INTEGER);"]
+    script.append(f"CREATE TEMP VIEW events AS SELECT * FROM main.events WHERE seq <= {int(seq)};")  # noqa: S608
+    script += [_temporary(model.SCHEMA) for model in (HOT, *LAZY)]
+    connection.executescript("BEGIN;" + "".join(script) + "COMMIT;")
+    values = [(model.NAME, model.VERSION) for model in (HOT, *LAZY)]
+    connection.executemany("INSERT INTO temp.projections VALUES (?, ?, 0)", values)
+    fill_runs(connection)
+
+
 def _temporary(schema: str) -> str:
     return (
         schema.replace("CREATE TABLE ", "CREATE TABLE temp.")

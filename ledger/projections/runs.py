@@ -35,6 +35,7 @@ CREATE TABLE runs(
 CREATE UNIQUE INDEX runs_experiment ON runs(experiment, number);
 CREATE UNIQUE INDEX runs_created ON runs(created_at, run_id);
 CREATE INDEX runs_status ON runs(status, seq);
+CREATE INDEX runs_parent ON runs(parent, seq) WHERE parent IS NOT NULL;
 CREATE INDEX runs_unfinished ON runs(seq) WHERE status NOT IN ('Completed', 'Failed', 'Canceled');
 """
 

@@ -46,4 +46,4 @@ CREATE VIEW events_readable AS SELECT
 FROM events LEFT JOIN runs ON runs.seq = (
     SELECT first.seq FROM events AS first WHERE first.stream = events.stream AND first.rseq = 1
 );
-"""
+"""  # noqa: S608
