@@ -65,7 +65,7 @@ def conjuncts(where: Node | None) -> tuple[Node, ...]:
 def drive(node: Node, compiler: Compiler) -> Drive | None:
     """The index that leads to the runs of one condition, or None."""
     match node:
-        case Kin(side, run, None):
+        case Kin(side, run):
             this, other = ("descendant", "ancestor") if side == "descendant" else ("ancestor", "descendant")
             where = Sql(f"d.{other} = ?", (compiler.find(run),))
             return Drive(f"families AS d CROSS JOIN runs AS r ON r.run_id = d.{this}", "families AS d", where)

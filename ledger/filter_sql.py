@@ -61,8 +61,8 @@ class Compiler:
                 return self._joined(" AND ", parts)
             case Or(parts):
                 return self._joined(" OR ", parts)
-            case Kin(side, run, depth):
-                return self._kin(side, run, depth)
+            case Kin(side, run):
+                return self._kin(side, run)
             case Words(text):
                 return self._words(text)
             case _:
@@ -129,13 +129,10 @@ class Compiler:
             return Sql("0")
         return Sql("(" + " OR ".join(test.text for test in tests) + ")", (*numbers, *texts))
 
-    def _kin(self, side: str, run: str, depth: int | None) -> Sql:
+    def _kin(self, side: str, run: str) -> Sql:
         this, other = ("descendant", "ancestor") if side == "descendant" else ("ancestor", "descendant")
-        exactly = "" if depth is None else " AND f.depth = ?"
-        return Sql(
-            f"EXISTS (SELECT 1 FROM families AS f WHERE f.{this} = r.run_id AND f.{other} = ?{exactly})",  # noqa: S608
-            (self.find(run),) if depth is None else (self.find(run), depth),
-        )
+        where = f"f.{this} = r.run_id AND f.{other} = ?"
+        return Sql(f"EXISTS (SELECT 1 FROM families AS f WHERE {where})", (self.find(run),))  # noqa: S608
 
     def _words(self, text: str) -> Sql:
         if self.full_text:

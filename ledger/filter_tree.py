@@ -65,7 +65,6 @@ class Kin(NamedTuple):
 
     side: str
     run: str
-    depth: int | None = None
 
 
 class Not(NamedTuple):
