@@ -49,6 +49,11 @@ def parse(text: str, now: int) -> Filter:
     return _Parser(text, now).whole()
 
 
+def parse_fields(text: str) -> list[tuple[str, Field]]:
+    """The fields in a list parted by commas, each with its spelling. Raises BadFilter."""
+    return _Parser(text, 0).fields()
+
+
 class _Heard(NamedTuple):
     field: Field
     token: Token
@@ -104,6 +109,16 @@ class _Parser:
                 "conditions are joined by and, or; then may come: order by FIELD [desc], limit NUMBER",
             )
         return Filter(where, order, limit)
+
+    def fields(self) -> list[tuple[str, Field]]:
+        """The fields, to the end of the text."""
+        found = []
+        while True:
+            heard = self._field()
+            found.append((self._text[heard.token.start : heard.token.end], heard.field))
+            if self._token.kind == "end":
+                return found
+            self._expect(",", "fields are parted by commas: metrics.loss,params.alpha")
 
     def _either(self) -> Node:
         return self._joined("or", self._both, Or)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +13,7 @@ from hypothesis import strategies as st
 from make_ledger import journal, metrics, run_id, series, submitted
 
 from onrecord.ledger import search
-from onrecord.ledger.errors import BadCursor
-from onrecord.ledger.events import PropertiesAdded, RunCanceled, RunCompleted, RunFailed, RunRunning
+from onrecord.ledger.events import PropertiesAdded, RunCanceled, RunFailed, RunRunning
 from onrecord.ledger.filter_fields import COLUMNS, MEASURES
 from onrecord.ledger.filter_tree import (
     And,
@@ -25,7 +23,6 @@ from onrecord.ledger.filter_tree import (
     Filter,
     Kin,
     Matches,
-    Node,
     Not,
     OneOf,
     Or,
