@@ -59,12 +59,10 @@ def _words(arguments: Sequence[object]) -> list[str]:
 def _next(words: list[str], place: int) -> tuple[str, str, int]:
     # The name is empty where the word is no parameter.
     word = words[place]
-    pair = _PAIR.fullmatch(word)
-    if pair:
-        return pair[1], pair[2], place + 1
-    option = _OPTION.fullmatch(word)
+    option = _OPTION.fullmatch(word) if word.startswith("-") else None
     if option is None:
-        return "", "", place + 1
+        pair = _PAIR.fullmatch(word) if "=" in word else None
+        return (pair[1], pair[2], place + 1) if pair else ("", "", place + 1)
     if option[2] is not None:
         return option[1], option[2], place + 1
     if place + 1 < len(words) and _is_value(words[place + 1]):
