@@ -32,12 +32,15 @@ EVERY = "runs AS r NOT INDEXED"
 class Drive(NamedTuple):
     """Rows of an index: `source` and `where` give each run that fulfils the condition once.
 
-    `counted` is the part of the source that tells how many they are.
+    `counted` is the part of the source that tells how many they are; `part` the condition, `run` the column with
+    the run's id.
     """
 
+    part: Node
     source: str
     counted: str
     where: Sql
+    run: str = "r.run_id"
 
 
 class Walk(NamedTuple):
@@ -68,13 +71,14 @@ def drive(node: Node, compiler: Compiler) -> Drive | None:
         case Kin(side, run):
             this, other = ("descendant", "ancestor") if side == "descendant" else ("ancestor", "descendant")
             where = Sql(f"d.{other} = ?", (compiler.find(run),))
-            return Drive(f"families AS d CROSS JOIN runs AS r ON r.run_id = d.{this}", "families AS d", where)
+            source = f"families AS d CROSS JOIN runs AS r ON r.run_id = d.{this}"
+            return Drive(node, source, "families AS d", where, f"d.{this}")
         case Words(text):
-            if not compiler.full_text:
+            if not compiler.full_text():
                 return None
             # A table's name, not its alias, is what MATCH takes.
             where = Sql("search MATCH ?", (phrase(text),))
-            return Drive("search CROSS JOIN runs AS r ON r.seq = search.rowid", "search", where)
+            return Drive(node, "search CROSS JOIN runs AS r ON r.seq = search.rowid", "search", where)
         case Compare() | OneOf() | Exists() | Matches():
             return _drive_of_run(node, compiler) if node.field.table == "runs" else _drive_of_entry(node, compiler)
         case _:
@@ -89,7 +93,7 @@ def _drive_of_run(node: Compare | OneOf | Exists | Matches, compiler: Compiler) 
         return None
     source = f"runs AS r INDEXED BY {index}"
     # Parentheses around a column do not keep SQLite from its index.
-    return Drive(source, source, compiler.test(node, "r"))
+    return Drive(node, source, source, compiler.test(node, "r"))
 
 
 def _drive_of_entry(node: Compare | OneOf | Exists | Matches, compiler: Compiler) -> Drive | None:
@@ -100,17 +104,19 @@ def _drive_of_entry(node: Compare | OneOf | Exists | Matches, compiler: Compiler
         return _drive_of_param(node, compiler)
     source = _OF_METRICS if field.table == "metrics" else f"{field.table} AS d INDEXED BY {field.table}_by_name"
     test = compiler.test(node, "d")
-    return Drive(source + _JOIN, source, Sql(f"d.name = ? AND {test.text}", (field.name, *test.values)))
+    where = Sql(f"d.name = ? AND {test.text}", (field.name, *test.values))
+    return Drive(node, source + _JOIN, source, where, "d.run_id")
 
 
 def _drive_of_param(node: Compare | OneOf | Exists, compiler: Compiler) -> Drive | None:
     name = node.field.name
     if isinstance(node, Compare) and not isinstance(node.value, str):
         test = compiler.test(node, "d")
-        return Drive(_OF_NUMBERS + _JOIN, _OF_NUMBERS, Sql(f"d.name = ? AND {test.text}", (name, *test.values)))
+        where = Sql(f"d.name = ? AND {test.text}", (name, *test.values))
+        return Drive(node, _OF_NUMBERS + _JOIN, _OF_NUMBERS, where, "d.run_id")
     if isinstance(node, Compare) and node.operator == "=" and number(str(node.value)) is None:
         where = Sql("d.name = ? AND d.number IS NULL AND d.value = ?", (name, node.value))
-        return Drive(_OF_TEXTS + _JOIN, _OF_TEXTS, where)
+        return Drive(node, _OF_TEXTS + _JOIN, _OF_TEXTS, where, "d.run_id")
     return None
 
 

@@ -44,12 +44,19 @@ class Compiler:
     """Makes SQL of conditions.
 
     `find` gives the full id behind `@last` or the start of an id; `full_text` says whether the table `search` is
-    a full-text index.
+    a full-text index. `run` is the column that has the run's id: where it is one of the index that is walked, a
+    run is looked up only when the conditions on its metrics, params, tags and properties hold.
     """
 
-    def __init__(self, find: Callable[[str], str], *, full_text: bool) -> None:
+    def __init__(self, find: Callable[[str], str], full_text: Callable[[], bool], run: str = "r.run_id") -> None:
         self.find = find
         self.full_text = full_text
+        self._this = f"e.run_id = {run} AND e.name = ?"
+        self._run = run
+
+    def beside(self, run: str) -> Compiler:
+        """The same with the run's id in another column."""
+        return self if run == self._run else Compiler(self.find, self.full_text, run)
 
     def condition(self, node: Node) -> Sql:
         """An expression that is 1 or 0 of every run, never NULL. Raises BadFilter, UnknownRun, AmbiguousRun."""
@@ -74,7 +81,7 @@ class Compiler:
             return Sql(f"({COLUMNS[field.name].sql})")
         # Numbers sort before text.
         column = "coalesce(e.number, e.value)" if field.table == "params" else f"e.{_column_of_entry(field, '')}"
-        return Sql(f"(SELECT {column} FROM {_entries(field)} WHERE {_THIS})", (field.name,))  # noqa: S608
+        return Sql(f"(SELECT {column} FROM {_entries(field)} WHERE {self._this})", (field.name,))  # noqa: S608
 
     def test(self, node: Compare | OneOf | Matches | Exists, alias: str) -> Sql:
         """The condition on one row of the field's table, without its name: what an index can be searched for."""
@@ -102,7 +109,7 @@ class Compiler:
     def _of_field(self, node: Compare | OneOf | Matches | Exists) -> Sql:
         field, test = node.field, self.test(node, "e")
         if field.table != "runs":
-            where = f"{_THIS} AND {test.text}"
+            where = f"{self._this} AND {test.text}"
             return Sql(f"EXISTS (SELECT 1 FROM {_entries(field)} WHERE {where})", (field.name, *test.values))  # noqa: S608
         if COLUMNS[field.name].nullable and not isinstance(node, Exists):
             return Sql(f"ifnull({test.text}, 0)", test.values)
@@ -131,18 +138,15 @@ class Compiler:
 
     def _kin(self, side: str, run: str) -> Sql:
         this, other = ("descendant", "ancestor") if side == "descendant" else ("ancestor", "descendant")
-        where = f"f.{this} = r.run_id AND f.{other} = ?"
+        where = f"f.{this} = {self._run} AND f.{other} = ?"
         return Sql(f"EXISTS (SELECT 1 FROM families AS f WHERE {where})", (self.find(run),))  # noqa: S608
 
     def _words(self, text: str) -> Sql:
-        if self.full_text:
+        if self.full_text():
             return Sql("r.seq IN (SELECT rowid FROM search WHERE search MATCH ?)", (phrase(text),))
         tests = " OR ".join(f"instr(lower({column}), ?)" for column in _SEARCHED)
         values = (lowered(text),) * len(_SEARCHED) if text.strip() else ("\0",) * len(_SEARCHED)
         return Sql(f"r.seq IN (SELECT rowid FROM search WHERE {tests})", values)  # noqa: S608
-
-
-_THIS = "e.run_id = r.run_id AND e.name = ?"
 
 
 def phrase(text: str) -> str:

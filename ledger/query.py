@@ -167,8 +167,13 @@ class Query:
         from onrecord.ledger.filter_sql import Compiler
 
         self._journal.catch_up()
-        made = self._journal.fetch("SELECT 1 FROM pragma_table_list('search') WHERE type = 'virtual'")
-        return Compiler(self.find, full_text=bool(made))
+        return Compiler(self.find, self._has_full_text)
+
+    def _has_full_text(self) -> bool:
+        rows = self._journal.fetch(
+            "SELECT type FROM pragma_table_list WHERE name = 'search' ORDER BY schema DESC LIMIT 1"
+        )
+        return bool(rows[0][0] == "virtual")
 
     def _of_runs(self, select: str, run_ids: Sequence[str], values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
         for start in range(0, len(run_ids), _AT_ONCE):

@@ -14,9 +14,10 @@ from onrecord.ledger import filter_cursor
 from onrecord.ledger.filter_cursor import Cursor
 from onrecord.ledger.filter_drive import EVERY, Drive, Walk, conjuncts, drive, walks
 from onrecord.ledger.filter_sql import Compiler, Sql
-from onrecord.ledger.filter_tree import Exists, Filter, Not, Order, Scalar
+from onrecord.ledger.filter_tree import And, Exists, Filter, Not, Order, Scalar
 
 Fetch = Callable[[str, Sequence[object]], list[Any]]
+_Statement = tuple[str, tuple[object, ...]]
 
 # So few runs are looked at and sorted in about a millisecond, whatever else is asked for.
 _FEW = 1000
@@ -43,8 +44,6 @@ class Search:
         self._columns = ", ".join(f"r.{name}" for name in columns)
         self._width = len(columns)
         self._parts = conjuncts(wanted.where)
-        self._where = compiler.condition(wanted.where) if wanted.where is not None else Sql("1")
-        self._keys = [compiler.value(key.field) for key in wanted.order]
 
     def page(self, after: str | None, limit: int) -> Found:
         """At most `limit` runs after the cursor. Raises BadCursor."""
@@ -60,10 +59,8 @@ class Search:
     def _rows(self, cursor: Cursor | None, limit: int) -> list[tuple[Any, ...]]:
         stretches = walks(self._order[0], self._parts, self._compiler) if self._order else None
         chosen = self._cheaper(stretches, limit)
-        if chosen is not None:
-            return self._fetch(*self._sorted(chosen.source, chosen.where, cursor, limit))
-        if stretches is None:
-            return self._fetch(*self._sorted(EVERY, Sql("1"), cursor, limit))
+        if chosen is not None or stretches is None:
+            return self._fetch(*self._sorted(chosen, cursor, limit))
         rows: list[tuple[Any, ...]] = []
         for walk in _from(stretches, cursor):
             here = cursor if cursor is not None and _holds(walk, cursor.keys[0]) else None
@@ -102,40 +99,49 @@ class Search:
         sql = f"SELECT count(*) FROM (SELECT 1 FROM {found.counted} WHERE {found.where.text} LIMIT ?)"  # noqa: S608
         return int(self._fetch(sql, (*found.where.values, most))[0][0])
 
-    def _sorted(self, source: str, where: Sql, cursor: Cursor | None, limit: int) -> tuple[str, tuple[object, ...]]:
+    def _sorted(self, chosen: Drive | None, cursor: Cursor | None, limit: int) -> _Statement:
+        if chosen is None:
+            chosen = Drive(And(()), EVERY, EVERY, Sql("1"))
+        compiler = self._compiler.beside(chosen.run)
+        names = [f"k{place}" for place in range(len(self._order))]
+        keys = [compiler.value(key.field) for key in self._order]
+        # The rows of the index are those for which its condition holds.
+        parts = tuple(part for part in self._parts if part is not chosen.part)
         tie = "r.run_id" if self._order else "r.seq"
-        names = [f"k{place}" for place in range(len(self._keys))]
-        pieces, after = list(zip(names, self._keys, strict=True)), _after(self._order, names, tie, cursor)
-        return self._statement(source, where, pieces, after, _order_by(self._order, names, tie), tie, limit)
+        return self._statement(
+            chosen.source,
+            [chosen.where, compiler.condition(And(parts)), _after(self._order, names, tie, cursor)],
+            list(zip(names, keys, strict=True)),
+            _order_by(self._order, names, tie),
+            tie,
+            limit,
+        )
 
-    def _walked(self, walk: Walk, cursor: Cursor | None, limit: int) -> tuple[str, tuple[object, ...]]:
-        names = [walk.key if walk.holds else "NULL", *(f"k{place}" for place in range(1, len(self._keys)))]
-        pieces = [("k0", Sql(walk.key)), *zip(names[1:], self._keys[1:], strict=True)]
-        order = _order_by(self._order, names, walk.tie, known=True)
-        after = _after(self._order, names, walk.tie, cursor, known=True)
-        where = walk.where
+    def _walked(self, walk: Walk, cursor: Cursor | None, limit: int) -> _Statement:
+        compiler = self._compiler.beside(walk.tie)
+        names = [walk.key if walk.holds else "NULL", *(f"k{place}" for place in range(1, len(self._order)))]
+        keys = [Sql(walk.key), *(compiler.value(key.field) for key in self._order[1:])]
+        conditions = [walk.where, compiler.condition(And(self._parts))]
         if walk.holds is None:
-            missing = self._compiler.condition(Not(Exists(self._order[0].field)))
-            where = Sql(f"{where.text} AND {missing.text}", (*where.values, *missing.values))
-        return self._statement(walk.source, where, pieces, after, order, walk.tie, limit)
+            conditions.append(compiler.condition(Not(Exists(self._order[0].field))))
+        return self._statement(
+            walk.source,
+            [*conditions, _after(self._order, names, walk.tie, cursor, known=True)],
+            list(zip(["k0", *names[1:]], keys, strict=True)),
+            _order_by(self._order, names, walk.tie, known=True),
+            walk.tie,
+            limit,
+        )
 
     def _statement(
-        self,
-        source: str,
-        where: Sql,
-        keys: Sequence[tuple[str, Sql]],
-        after: Sql,
-        order: str,
-        tie: str,
-        limit: int,
-    ) -> tuple[str, tuple[object, ...]]:
+        self, source: str, where: Sequence[Sql], keys: Sequence[tuple[str, Sql]], order: str, tie: str, limit: int
+    ) -> _Statement:
         selected = "".join(f", {sql.text} AS {name}" for name, sql in keys)
-        values = [value for _, sql in keys for value in sql.values]
-        return (
-            f"SELECT {self._columns}{selected}, {tie} FROM {source}"  # noqa: S608 - see filter_sql
-            f" WHERE {where.text} AND {self._where.text} AND {after.text} ORDER BY {order} LIMIT ?",
-            (*values, *where.values, *self._where.values, *after.values, limit),
-        )
+        conditions = " AND ".join(sql.text for sql in where if sql.text != "1") or "1"
+        values = [value for sql in (*(sql for _, sql in keys), *where) for value in sql.values]
+        # See filter_sql: nothing in here was written by a user.
+        statement = f"SELECT {self._columns}{selected}, {tie} FROM {source} WHERE {conditions}"  # noqa: S608
+        return f"{statement} ORDER BY {order} LIMIT ?", (*values, limit)
 
 
 def _from(stretches: list[Walk], cursor: Cursor | None) -> list[Walk]:
@@ -153,15 +159,14 @@ def _holds(walk: Walk, value: Scalar | None) -> bool:
 
 
 def _order_by(order: tuple[Order, ...], names: Sequence[str], tie: str, *, known: bool = False) -> str:
-    # `known`: the first key has a value in every row, or in none.
+    # `known`: the first key has a value in every row, or in none. What is missing sorts first in SQLite.
     if not order:
         return f"{tie} DESC"
     terms = []
     for place, (key, name) in enumerate(zip(order, names, strict=True)):
-        if not (known and place == 0):
-            terms.append(f"{name} IS NULL")
         if name != "NULL":
-            terms.append(f"{name} {_direction(key)}")
+            last = "" if key.descending or (known and place == 0) else " NULLS LAST"
+            terms.append(f"{name} {_direction(key)}{last}")
     return ", ".join([*terms, f"{tie} {_direction(order[-1])}"])
 
 
