@@ -2,7 +2,7 @@
 
 Read are `--name value`, `--name=value`, `-n value`, `--flag` (true) and Hydra's `key=value`, `+key=value`.
 Which words an option takes only the script knows: an option is taken to have one value when the next word does
-not look like an option. Words that stand alone are left out, and so is everything after `--`. The last one of
+not look like a parameter itself. Words that stand alone are left out, and so is everything after `--`. The last one of
 several with one name counts.
 """
 
@@ -71,4 +71,6 @@ def _next(words: list[str], place: int) -> tuple[str, str, int]:
 
 
 def _is_value(word: str) -> bool:
-    return not word.startswith("-") or word == "-" or number(word) is not None
+    if word.startswith("-"):
+        return word == "-" or number(word) is not None
+    return "=" not in word or _PAIR.fullmatch(word) is None

@@ -145,7 +145,10 @@ class Compiler:
         if self.full_text():
             return Sql("r.seq IN (SELECT rowid FROM search WHERE search MATCH ?)", (phrase(text),))
         tests = " OR ".join(f"instr(lower({column}), ?)" for column in _SEARCHED)
-        values = (lowered(text),) * len(_SEARCHED) if text.strip() else ("\0",) * len(_SEARCHED)
+        if not any(map(str.isalnum, text)):
+            # No word is in it, so none is found, as with the index.
+            return Sql("0")
+        values = (lowered(text),) * len(_SEARCHED)
         return Sql(f"r.seq IN (SELECT rowid FROM search WHERE {tests})", values)  # noqa: S608
 
 

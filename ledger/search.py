@@ -44,6 +44,10 @@ class Search:
         self._columns = ", ".join(f"r.{name}" for name in columns)
         self._width = len(columns)
         self._parts = conjuncts(wanted.where)
+        # Refuses fields and operators that a filter made by hand could hold, before anything is made of them.
+        compiler.condition(And(self._parts))
+        for key in wanted.order:
+            compiler.value(key.field)
 
     def page(self, after: str | None, limit: int) -> Found:
         """At most `limit` runs after the cursor. Raises BadCursor."""
