@@ -142,24 +142,27 @@ def walks(order: Order, parts: tuple[Node, ...], compiler: Compiler) -> list[Wal
 
 
 def _walks_of_entries(field: Field, parts: tuple[Node, ...], compiler: Compiler) -> Iterator[Walk]:
-    name = Sql("d.name = ?", (field.name,))
+    about = [found for part in parts if _is_about(part, field) and (found := drive(part, compiler)) is not None]
+    for source, holding, column, type_held in _stretches(field):
+        narrowed = [found.where for found in about if found.counted == source]
+        if narrowed or not about:
+            # Beside a comparison, IS NOT NULL would be taken as the lower bound in the index.
+            where = _all(narrowed or [Sql(f"d.name = ? AND {holding}", (field.name,))])
+            yield Walk(source + _JOIN, where, column, "d.run_id", type_held)
+
+
+def _stretches(field: Field) -> list[tuple[str, str, str, type[str] | type[float]]]:
+    # The indexes that have the field in order, in the order of SQLite's types: numbers, then text.
     if field.table == "metrics" and field.measure == "last":
-        tests = [compiler.test(part, "d") for part in parts if isinstance(part, Compare) and part.field == field]
-        yield Walk(_OF_METRICS + _JOIN, _all([name, Sql("d.last IS NOT NULL"), *tests]), "d.last", "d.run_id", float)
-    elif field.table == "params":
-        tests = [
-            compiler.test(part, "d")
-            for part in parts
-            if isinstance(part, Compare) and part.field == field and not isinstance(part.value, str)
+        return [(_OF_METRICS, "d.last IS NOT NULL", "d.last", float)]
+    if field.table == "params":
+        return [
+            (_OF_NUMBERS, "d.number IS NOT NULL", "d.number", float),
+            (_OF_TEXTS, "d.number IS NULL", "d.value", str),
         ]
-        where = _all([name, Sql("d.number IS NOT NULL"), *tests])
-        yield Walk(_OF_NUMBERS + _JOIN, where, "d.number", "d.run_id", float)
-        if tests:
-            return
-        yield Walk(_OF_TEXTS + _JOIN, _all([name, Sql("d.number IS NULL")]), "d.value", "d.run_id", str)
-    elif field.table in ("tags", "properties"):
-        source = f"{field.table} AS d INDEXED BY {field.table}_by_name"
-        yield Walk(source + _JOIN, name, "d.value", "d.run_id", str)
+    if field.table in ("tags", "properties"):
+        return [(f"{field.table} AS d INDEXED BY {field.table}_by_name", "1", "d.value", str)]
+    return []
 
 
 def _is_about(part: Node, field: Field) -> bool:

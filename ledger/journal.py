@@ -200,6 +200,9 @@ class Journal:
             while more:
                 with database.lock:
                     more = self._project(connection, "BEGIN IMMEDIATE")
+                    if more:
+                        # So many rows (a new read model, say) must not pile up in the log.
+                        database.checkpoint()
 
     def _behind(self, connection: sqlite3.Connection) -> bool:
         row = connection.execute(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from onrecord.ledger.errors import AmbiguousRun, UnknownRun
+from onrecord.ledger.errors import AmbiguousRun, BadFilter, UnknownRun
 from onrecord.ledger.ids import LENGTH, clean_prefix
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.states import TERMINAL
@@ -130,6 +130,8 @@ class Query:
             return self.at(as_of).search(wanted, after=after, limit=limit)
         from onrecord.ledger.search import Search
 
+        if limit is not None and limit < 1:
+            raise BadFilter("a page has room for one run at least", next_step="limit=50", filter=wanted, position=0)
         found = self.parsed(wanted)
         search = Search(found, self._compiler(), self._journal.fetch, RunRow._fields)
         rows, following = search.page(after, limit or found.limit or 50)
@@ -140,9 +142,10 @@ class Query:
         self._journal.catch_up()
         found = {run_id: Facts({}, {}, {}, {}) for run_id in run_ids}
         for place, (table, column) in enumerate(_FACTS):
+            of_run = {run_id: facts[place] for run_id, facts in found.items()}
             select = f"SELECT run_id, name, {column} FROM {table}"  # noqa: S608
             for run_id, name, value in self._of_runs(select, run_ids):
-                found[run_id][place][name] = value
+                of_run[run_id][name] = value
         return found
 
     def values(self, run_ids: Sequence[str], fields: Sequence[Field]) -> dict[str, tuple[str | float | None, ...]]:
@@ -175,11 +178,13 @@ class Query:
         )
         return bool(rows[0][0] == "virtual")
 
-    def _of_runs(self, select: str, run_ids: Sequence[str], values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+    def _of_runs(self, select: str, run_ids: Sequence[str], values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = []
         for start in range(0, len(run_ids), _AT_ONCE):
             some = run_ids[start : start + _AT_ONCE]
             where = f"WHERE run_id IN ({', '.join('?' * len(some))})"
-            yield from self._journal.fetch(f"{select} {where}", (*values, *some))
+            found += self._journal.fetch(f"{select} {where}", (*values, *some))
+        return found
 
     def run(self, run_id: str) -> RunRow:
         """The run with this full id. Raises UnknownRun."""
@@ -348,6 +353,8 @@ class Query:
 
 
 def _row(row: tuple[Any, ...]) -> RunRow:
+    if row[13] is None:
+        return RunRow._make(row)
     values = list(row)
     values[13] = json.loads(values[13]) if values[13] else None
     return RunRow(*values)

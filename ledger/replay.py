@@ -65,7 +65,6 @@ def rebuild(connection: sqlite3.Connection, progress: Progress | None = None) ->
     are made at the end, from sorted rows, not kept up row by row.
     """
     total = int(connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])
-    connection.execute("PRAGMA cache_size = -65536")
     indexes = _make_tables(connection, ALL)
     replay, run_ids, done = RunsReplay(), dict[bytes, str](), 0
     cursor = connection.execute(f"{_EVENTS} ORDER BY seq")

@@ -37,7 +37,6 @@ class Search:
     """One filter on one ledger. `columns` of the row `r` are what it gives."""
 
     def __init__(self, wanted: Filter, compiler: Compiler, fetch: Fetch, columns: Sequence[str]) -> None:
-        self._filter = wanted
         self._order = wanted.order
         self._compiler = compiler
         self._fetch = fetch

@@ -155,6 +155,12 @@ def test_best_is_the_lowest_last_value_or_the_highest_of_equals_the_newest(book:
         assert unknown.value.run_id == text
 
 
+def test_a_page_without_room_is_refused(full: Journal) -> None:
+    for limit in (0, -1):
+        with pytest.raises(BadFilter, match="one run at least"):
+            Query(full).search("", limit=limit)
+
+
 def test_a_kin_that_is_not_there_is_named(full: Journal) -> None:
     query = Query(full)
     with pytest.raises(UnknownRun):
@@ -167,10 +173,14 @@ def test_a_kin_that_is_not_there_is_named(full: Journal) -> None:
 @pytest.mark.parametrize(
     ("text", "index"),
     [
-        ("metrics.a < 1 order by metrics.a limit 5", "metrics_by_value (name=? AND last>? AND last<?)"),
+        ("metrics.a < 1 order by metrics.a limit 5", "metrics_by_value (name=? AND last<?)"),
         ("order by metrics.a desc", "metrics_by_value (name=? AND last>?)"),
         ("order by params.a", "params_by_number"),
         ("order by tags.a", "tags_by_name"),
+        ("tags.a = x order by tags.a", "tags_by_name (name=? AND value=?)"),
+        ("params.a = adam order by params.a", "params_by_text (name=? AND value=?)"),
+        ("params.a > 1 order by params.a", "params_by_number (name=? AND number>?)"),
+        ("metrics.a in (1, 2) order by metrics.a", "metrics_by_value (name=? AND last=?)"),
         ("order by created desc", "runs_created"),
         ("tags.a = x", "tags_by_name (name=? AND value=?)"),
         ("params.a = x", "params_by_text (name=? AND value=?)"),
