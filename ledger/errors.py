@@ -63,3 +63,11 @@ class BadEvent(LedgerError):
 
 class BadBuckets(LedgerError):
     """Points cannot be shown in so many buckets. Attribute: `buckets`."""
+
+
+class BadFilter(LedgerError):
+    """A filter cannot be understood. Attributes: `filter`, `position` (characters from 0), `problem`."""
+
+
+class BadCursor(LedgerError):
+    """The text is no cursor of this ledger, or one of another order. Attribute: `cursor`."""

@@ -25,9 +25,12 @@ CREATE TABLE metrics(
     kind TEXT NOT NULL,                   -- of the last point: float64, int64 or json
     count INTEGER NOT NULL,               -- points
     last REAL,                            -- NULL where the last point is NaN or not a number
-    minimum REAL, maximum REAL,           -- finite or infinite, NaN ignored; NULL where there is no number
-    first_step INTEGER, first_at INTEGER NOT NULL, -- steps: NULL where none was given
-    last_step INTEGER, last_at INTEGER NOT NULL,   -- microseconds since the epoch, UTC
+    minimum REAL,                         -- finite or infinite, NaN ignored; NULL where there is no number
+    maximum REAL,                         -- the same
+    first_step INTEGER,                   -- NULL where none was given
+    first_at INTEGER NOT NULL,            -- microseconds since the epoch, UTC
+    last_step INTEGER,                    -- NULL where none was given
+    last_at INTEGER NOT NULL,             -- microseconds since the epoch, UTC
     PRIMARY KEY(run_id, name)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX metrics_by_value ON metrics(name, last, run_id);
