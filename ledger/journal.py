@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +25,14 @@ from onrecord.ledger.ids import encode as id_text
 if TYPE_CHECKING:
     # What events are made of is imported by whoever makes or reads them: a list of runs needs none of it,
     # and they would be a third of its time.
-    from onrecord.ledger.append import Appended
+    from onrecord.ledger.append import Appended, Prepared
     from onrecord.ledger.events import Event, Unknown
     from onrecord.ledger.recorded import Recorded
 
 CHECKPOINT_EVERY = 2000
 _HOT = "runs"
 _BATCH = 2000
+_POSITIONS = "SELECT (SELECT coalesce(max(seq), 0) FROM events), min(seq) FROM projections WHERE name != ?"
 
 
 def microseconds_now() -> int:
@@ -42,7 +43,8 @@ def microseconds_now() -> int:
 class Journal:
     """One ledger file, for all threads of this process; safe beside other processes and across fork.
 
-    `clock` gives microseconds since the epoch, `entropy` n random bytes.
+    `clock` gives microseconds since the epoch, `entropy` n random bytes. With `read_only` no file is touched,
+    made or locked, as if this user could not write it.
     """
 
     def __init__(
@@ -51,8 +53,9 @@ class Journal:
         *,
         clock: Callable[[], int] = microseconds_now,
         entropy: Callable[[int], bytes] = os.urandom,
+        read_only: bool = False,
     ) -> None:
-        self.database = Database(path)
+        self.database = Database(path, read_only=read_only)
         self._clock = clock
         self._entropy = entropy
         self._mutex = threading.RLock()
@@ -81,26 +84,29 @@ class Journal:
         Raises BadEvent, BadRunId, IllegalTransition, UnknownRun, LedgerFull, LedgerReadOnly, NewerLedger; and,
         with the events already in the ledger, LedgerLost and LedgerDamaged when the disk does not confirm them.
         """
-        from onrecord.ledger.codec import encode
+        from onrecord.ledger.append import prepared
         from onrecord.ledger.events import RunSealed
 
-        if any(isinstance(event, RunSealed) for event in events):
+        if RunSealed in map(type, events):
             raise BadEvent(
                 "a seal cannot be appended",
                 why="it counts and hashes what is there when it is written",
                 next_step="append(..., seal=True)",
                 event=RunSealed.type,
             )
-        encoded = [(encode(event), event) for event in events]
+        stream = id_bytes(run_id)
+        ready = prepared(events, self._entropy)
         with self._using() as database:
             connection = database.writable()
             with database.lock:
-                before, done = self._append_locked(connection, run_id, encoded, expected, seal)
-                # Whichever process crosses the boundary checkpoints, so one does and no counter is kept.
-                if done.seq // CHECKPOINT_EVERY != before // CHECKPOINT_EVERY:
+                before, done = self._append_locked(connection, stream, ready, expected, seal)
+                # Whichever process crosses a boundary checkpoints, so one does and no counter is shared.
+                grown = database.log.written(done.seq)
+                if grown or done.seq // CHECKPOINT_EVERY != before // CHECKPOINT_EVERY:
                     database.checkpoint()
-            if seal or any(event.durable for event in events):
-                database.sync()
+        # With both locks let go: other threads and processes share the flush, or go on meanwhile.
+        if seal or True in [event.durable for event in events]:
+            database.log.sync(done.seq)
         return done
 
     @contextmanager
@@ -111,29 +117,44 @@ class Journal:
             except (sqlite3.Error, OSError) as problem:
                 raise self.database.explained(problem) from problem
 
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one short read, which waits for no append."""
+        database = self.database
+        if not database.shared:
+            with self._using():
+                database.open()
+                if not database.shared:
+                    yield database.connection
+                    return
+        try:
+            with database.reader() as connection:
+                yield connection
+        except (sqlite3.Error, OSError) as problem:
+            raise database.explained(problem) from problem
+
     def _append_locked(
         self,
         connection: sqlite3.Connection,
-        run_id: str,
-        encoded: Sequence[tuple[tuple[str, bytes], Event | Unknown]],
+        stream: bytes,
+        ready: Sequence[Prepared],
         expected: int | None,
         seal: bool,
     ) -> tuple[int, Appended]:
         from onrecord.ledger.append import Append
 
         with _transaction(connection):
-            writer = Append(connection, run_id, self._clock(), self._entropy)
-            before = writer.seq
+            # However the caller spelled the id: the tables hold one spelling.
+            writer = Append(connection, stream, id_text(stream), self._clock())
             writer.check_version(expected)
             try:
-                for (event_type, payload), event in encoded:
-                    writer.add(event_type, payload, event)
+                writer.add(ready)
                 if seal:
-                    writer.seal()
+                    writer.seal(self._entropy)
                 done = writer.done()
             except sqlite3.IntegrityError as problem:
                 raise self._disagreement(writer.run_id, problem) from problem
-        return before, done
+        return writer.before, done
 
     def _disagreement(self, run_id: str, problem: sqlite3.IntegrityError) -> LedgerDamaged:
         return LedgerDamaged(
@@ -173,8 +194,8 @@ class Journal:
 
     def fetch(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """All rows of one query, in a read transaction of its own."""
-        with self._using() as database:
-            return database.connection.execute(sql, parameters).fetchall()
+        with self._reading() as connection:
+            return connection.execute(sql, parameters).fetchall()
 
     def size(self) -> int:
         """How many events the ledger has."""
@@ -185,10 +206,10 @@ class Journal:
 
         Does nothing in the ledger of a later onrecord, whose tables are not known here.
         """
+        if not self._behind():
+            return
         with self._using() as database:
             connection = database.connection
-            if database.newer is not None or not self._behind(connection):
-                return
             if database.read_only:
                 from onrecord.ledger import shadow
 
@@ -201,12 +222,12 @@ class Journal:
                 with database.lock:
                     more = self._project(connection, "BEGIN IMMEDIATE")
 
-    def _behind(self, connection: sqlite3.Connection) -> bool:
-        row = connection.execute(
-            "SELECT (SELECT coalesce(max(seq), 0) FROM events), min(seq) FROM projections WHERE name != ?",
-            (_HOT,),
-        ).fetchone()
-        return bool(row[0] > row[1])
+    def _behind(self) -> bool:
+        with self._reading() as connection:
+            if self.database.newer is not None:
+                return False
+            last, position = connection.execute(_POSITIONS, (_HOT,)).fetchone()
+            return bool(last > position)
 
     def _project(self, connection: sqlite3.Connection, begin: str) -> bool:
         from onrecord.ledger.replay import project_batch
@@ -224,6 +245,17 @@ class Journal:
                 drop_and_replay(connection)
         self.catch_up()
         return self.size()
+
+    def copy_to(self, path: Path) -> None:
+        """Write all that is in the ledger now to the new file `path`, itself a ledger, while others go on writing.
+
+        Raises CopyExists, CopyFailed, and LedgerDamaged where this ledger cannot be read.
+        """
+        from onrecord.ledger.copy import copy
+
+        # Reading keeps a fork from coming between; its connection may have tables that hide the stored ones.
+        with self._reading(), closing(self.database.plain()) as connection:
+            copy(connection, self.database.path, path)
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -260,12 +292,14 @@ def _before_fork() -> None:
     for journal in sorted(_journals, key=id):
         journal._mutex.acquire()
         _held_for_fork.append(journal)
-        journal.database.close()
+        journal.database.hold()
 
 
 def _after_fork_in_parent() -> None:
     while _held_for_fork:
-        _held_for_fork.pop()._mutex.release()
+        journal = _held_for_fork.pop()
+        journal.database.release()
+        journal._mutex.release()
     _fork_gate.release()
 
 
@@ -273,7 +307,9 @@ def _after_fork_in_child() -> None:
     global _fork_gate
     _fork_gate = threading.RLock()
     while _held_for_fork:
-        _held_for_fork.pop()._mutex = threading.RLock()
+        journal = _held_for_fork.pop()
+        journal.database.forget()
+        journal._mutex = threading.RLock()
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -22,7 +22,7 @@ def misfit(kind: type[Any], fields: Mapping[str, Any]) -> str | None:
     checks = _checks.get(kind)
     if checks is None:
         hints = get_type_hints(kind)
-        checks = _checks[kind] = {field.name: _check_of(hints[field.name]) for field in attrs.fields(kind)}
+        checks = _checks[kind] = {field.name: check_of(hints[field.name]) for field in attrs.fields(kind)}
     return next((name for name, value in fields.items() if not checks[name](value)), None)
 
 
@@ -31,17 +31,18 @@ def is_int64(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
 
 
-def _check_of(hint: Any) -> Check:
+def check_of(hint: Any) -> Check:
+    """Whether a value is of the declared type `hint`, as a function of the value."""
     if isinstance(hint, UnionType):
-        choices = [_check_of(choice) for choice in get_args(hint)]
+        choices = [check_of(choice) for choice in get_args(hint)]
         return lambda value: any(choice(value) for choice in choices)
     if get_origin(hint) is dict:
-        held = _check_of(get_args(hint)[1])
+        held = check_of(get_args(hint)[1])
         return lambda value: (
             isinstance(value, dict) and all(isinstance(key, str) and held(item) for key, item in value.items())
         )
     if get_origin(hint) is list:
-        element = _check_of(get_args(hint)[0])
+        element = check_of(get_args(hint)[0])
         return lambda value: isinstance(value, list | tuple) and all(map(element, value))
     if hint is Any:
         return _has_text_keys
