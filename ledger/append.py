@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from onrecord.ledger.codec import encode
-from onrecord.ledger.errors import IllegalTransition, StaleVersion, UnknownRun
+from onrecord.ledger.errors import BadEvent, IllegalTransition, StaleVersion, UnknownRun
 from onrecord.ledger.events import Event, RunSealed, Unknown
+from onrecord.ledger.ids import decode as id_bytes
+from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.merkle import leaf_hash, payload_commitment, root_of
 from onrecord.ledger.projections import runs
 from onrecord.ledger.recorded import Recorded
@@ -20,6 +22,9 @@ _INSERT = (
 )
 
 
+_Row = tuple[int, bytes, int, str, int, bytes, bytes, bytes, bytes]
+
+
 class Appended(NamedTuple):
     """What an append made: the last `seq` of the ledger, the run's `head` (its events) and its `status`."""
 
@@ -28,40 +33,45 @@ class Appended(NamedTuple):
     status: str
 
 
-class Prepared(NamedTuple):
-    """An event with all that can be computed before the writers' lock is taken."""
-
-    event: Event | Unknown
-    type: str
-    payload: bytes
-    salt: bytes
-    commitment: bytes
+# An event with all that can be computed before the writers' lock is taken: its type, payload, salt and commitment.
+Prepared = tuple[Event | Unknown, str, bytes, bytes, bytes]
 
 
 def prepared(events: Sequence[Event | Unknown], entropy: Callable[[int], bytes]) -> list[Prepared]:
     """The events encoded, salted (16 bytes each of one draw of `entropy`) and hashed. Raises BadEvent."""
-    encoded = [(event, *encode(event)) for event in events]
-    salts = entropy(16 * len(encoded)) if encoded else b""
-    ready = []
-    for index, (event, kind, payload) in enumerate(encoded):
-        salt = salts[16 * index : 16 * index + 16]
-        ready.append(Prepared(event, kind, payload, salt, payload_commitment(salt, payload)))
-    return ready
+    if RunSealed in map(type, events):
+        raise BadEvent(
+            "a seal cannot be appended",
+            why="it counts and hashes what is there when it is written",
+            next_step="append(..., seal=True)",
+            event=RunSealed.type,
+        )
+    salts = entropy(16 * len(events))
+    return [_prepare(event, salts[16 * index : 16 * index + 16]) for index, event in enumerate(events)]
+
+
+def _prepare(event: Event | Unknown, salt: bytes) -> Prepared:
+    kind, payload = encode(event)
+    return event, kind, payload, salt, payload_commitment(salt, payload)
 
 
 class Append:
     """The state of one append while the writers' lock is held."""
 
-    def __init__(self, connection: sqlite3.Connection, stream: bytes, run_id: str, at: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, run_id: str, at: int, entropy: Callable[[int], bytes]) -> None:
         self.connection = connection
-        self.stream = stream
-        self.run_id = run_id
+        self.stream = id_bytes(run_id)
+        # However the caller spelled it: the tables hold one spelling.
+        self.run_id = run_id = id_text(self.stream)
         self.at = at
+        self.entropy = entropy
         self.seq, self._row, self.head, self.status = runs.place(connection, run_id)
         self.before = self.seq
         # The whole row: read and written only where an event says more than that it is there.
         self._state: RunState | None = None
-        self._rows: list[tuple[object, ...]] = []
+        self._rows: list[_Row] = []
+        # About what the log grows by: a transaction touches three pages or more.
+        self.size = 3 * 4096
 
     def check_version(self, expected: int | None) -> None:
         """Refuse a caller who has not seen the run's last event. Raises StaleVersion."""
@@ -89,12 +99,12 @@ class Append:
             if kind in TYPES:
                 self._fold(Recorded(self.seq, self.run_id, self.head, kind, at, event))
 
-    def seal(self, entropy: Callable[[int], bytes]) -> None:
+    def seal(self) -> None:
         """Add the count and the Merkle root of everything up to here."""
         self._insert()
         leaves = self.connection.execute("SELECT leaf FROM events WHERE stream = ? ORDER BY rseq", (self.stream,))
         root = root_of(leaf for (leaf,) in leaves).hex()
-        self.add(prepared([RunSealed(count=self.head, root=root)], entropy))
+        self.add([_prepare(RunSealed(count=self.head, root=root), self.entropy(16))])
 
     def done(self) -> Appended:
         """Write the rows, and bring the run's row up to them."""
@@ -108,6 +118,7 @@ class Append:
 
     def _insert(self) -> None:
         self.connection.executemany(_INSERT, self._rows)
+        self.size += sum([len(row[6]) for row in self._rows])
         self._rows = []
 
     def _fold(self, recorded: Recorded) -> None:

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from onrecord.ledger import problems
-from onrecord.ledger.errors import LedgerReadOnly
+from onrecord.ledger.errors import LedgerDamaged, LedgerLost, LedgerReadOnly
 from onrecord.ledger.lock import WriterLock
 from onrecord.ledger.log import LIMIT, Log
 from onrecord.ledger.mounts import network_file_system
@@ -27,7 +27,7 @@ from onrecord.ledger.schema import APPLICATION_ID, PROJECTION_VERSIONS, VERSION
 class Database:
     """Connections to one ledger file: one to write with, and readers.
 
-    Only `reader`, `shared` and `log.sync` are for several threads at once; nothing is open across a fork.
+    Only `reading`, `shared` and `log.sync` are for several threads at once; nothing is open across a fork.
     `read_only`: whether this user cannot write the file, or (given) is not to touch it.
     """
 
@@ -75,12 +75,12 @@ class Database:
             raise problems.read_only(self.path, "the file or its folder is read-only for this user")
         return connection
 
-    def reader(self) -> AbstractContextManager[sqlite3.Connection]:
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
         """A connection that can only read and that no other thread has, for one short read; where `shared`."""
         return self._readers.one()
 
-    def plain(self) -> sqlite3.Connection:
-        """A connection to the open database that shows only what is in the file; the caller closes it."""
+    def reader(self) -> sqlite3.Connection:
+        """Another connection, which shows only what is in the open file; the caller closes it."""
         if not self.read_only or self.newer is not None:
             return _connect(self.path, "rw")
         return _connect(self.path, "ro", "" if self._frozen is None else "&immutable=1")
@@ -110,6 +110,10 @@ class Database:
             return problems.lost(self.path)
         return problems.explained(self.path, problem)
 
+    def sync(self) -> None:
+        """Bring every committed transaction to the disk. Raises LedgerLost and LedgerDamaged."""
+        self.log.sync()
+
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database file, guarded. The caller holds the writers' lock.
 
@@ -122,9 +126,15 @@ class Database:
         try:
             worker = _connect(self.path, "rw")
             guard.execute("BEGIN IMMEDIATE")
+            if self.log.unflushed:
+                # Pages must not reach the database before the log does.
+                self.log.write_again()
+                self.log.sync()
             worker.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        except sqlite3.OperationalError:
-            pass
+        except sqlite3.OperationalError as problem:
+            self.log.unflushed |= getattr(problem, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_FSYNC
+        except (LedgerDamaged, LedgerLost):
+            pass  # The next durable append says so.
         finally:
             if guard.in_transaction:
                 guard.execute("ROLLBACK")

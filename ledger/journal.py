@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onrecord.ledger.db import Database
-from onrecord.ledger.errors import BadEvent, LedgerDamaged
+from onrecord.ledger.errors import LedgerDamaged
 from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.ids import encode as id_text
 
 if TYPE_CHECKING:
     # What events are made of is imported by whoever makes or reads them: a list of runs needs none of it,
     # and they would be a third of its time.
-    from onrecord.ledger.append import Appended, Prepared
+    from onrecord.ledger.append import Append, Appended, Prepared
     from onrecord.ledger.events import Event, Unknown
     from onrecord.ledger.recorded import Recorded
 
@@ -84,30 +84,31 @@ class Journal:
         Raises BadEvent, BadRunId, IllegalTransition, UnknownRun, LedgerFull, LedgerReadOnly, NewerLedger; and,
         with the events already in the ledger, LedgerLost and LedgerDamaged when the disk does not confirm them.
         """
-        from onrecord.ledger.append import prepared
-        from onrecord.ledger.events import RunSealed
+        from onrecord.ledger.append import Append, prepared
 
-        if RunSealed in map(type, events):
-            raise BadEvent(
-                "a seal cannot be appended",
-                why="it counts and hashes what is there when it is written",
-                next_step="append(..., seal=True)",
-                event=RunSealed.type,
-            )
-        stream = id_bytes(run_id)
         ready = prepared(events, self._entropy)
         with self._using() as database:
             connection = database.writable()
             with database.lock:
-                before, done = self._append_locked(connection, stream, ready, expected, seal)
+                with _Transaction(connection):
+                    writer = Append(connection, run_id, self._clock(), self._entropy)
+                    writer.check_version(expected)
+                    done = self._written(writer, ready, seal)
                 # Whichever process crosses a boundary checkpoints, so one does and no counter is shared.
-                grown = database.log.written(done.seq)
-                if grown or done.seq // CHECKPOINT_EVERY != before // CHECKPOINT_EVERY:
+                grown = database.log.written(done.seq, writer.size)
+                if grown or done.seq // CHECKPOINT_EVERY != writer.before // CHECKPOINT_EVERY:
                     database.checkpoint()
         # With both locks let go: other threads and processes share the flush, or go on meanwhile.
         if seal or True in [event.durable for event in events]:
-            database.log.sync(done.seq)
+            self._flush(done.seq)
         return done
+
+    def _flush(self, seq: int) -> None:
+        log = self.database.log
+        if log.unflushed:
+            with self._using() as database, database.lock:
+                log.write_again()
+        log.sync(seq)
 
     @contextmanager
     def _using(self) -> Iterator[Database]:
@@ -128,33 +129,19 @@ class Journal:
                     yield database.connection
                     return
         try:
-            with database.reader() as connection:
+            with database.reading() as connection:
                 yield connection
         except (sqlite3.Error, OSError) as problem:
             raise database.explained(problem) from problem
 
-    def _append_locked(
-        self,
-        connection: sqlite3.Connection,
-        stream: bytes,
-        ready: Sequence[Prepared],
-        expected: int | None,
-        seal: bool,
-    ) -> tuple[int, Appended]:
-        from onrecord.ledger.append import Append
-
-        with _transaction(connection):
-            # However the caller spelled the id: the tables hold one spelling.
-            writer = Append(connection, stream, id_text(stream), self._clock())
-            writer.check_version(expected)
-            try:
-                writer.add(ready)
-                if seal:
-                    writer.seal(self._entropy)
-                done = writer.done()
-            except sqlite3.IntegrityError as problem:
-                raise self._disagreement(writer.run_id, problem) from problem
-        return writer.before, done
+    def _written(self, writer: Append, ready: Sequence[Prepared], seal: bool) -> Appended:
+        try:
+            writer.add(ready)
+            if seal:
+                writer.seal()
+            return writer.done()
+        except sqlite3.IntegrityError as problem:
+            raise self._disagreement(writer.run_id, problem) from problem
 
     def _disagreement(self, run_id: str, problem: sqlite3.IntegrityError) -> LedgerDamaged:
         return LedgerDamaged(
@@ -232,7 +219,7 @@ class Journal:
     def _project(self, connection: sqlite3.Connection, begin: str) -> bool:
         from onrecord.ledger.replay import project_batch
 
-        with _transaction(connection, begin):
+        with _Transaction(connection, begin):
             return project_batch(connection)
 
     def rebuild(self) -> int:
@@ -241,7 +228,7 @@ class Journal:
 
         with self._using() as database:
             connection = database.writable()
-            with database.lock, _transaction(connection):
+            with database.lock, _Transaction(connection):
                 drop_and_replay(connection)
         self.catch_up()
         return self.size()
@@ -254,7 +241,7 @@ class Journal:
         from onrecord.ledger.copy import copy
 
         # Reading keeps a fork from coming between; its connection may have tables that hide the stored ones.
-        with self._reading(), closing(self.database.plain()) as connection:
+        with self._reading(), closing(self.database.reader()) as connection:
             copy(connection, self.database.path, path)
 
     def close(self) -> None:
@@ -263,17 +250,31 @@ class Journal:
             self.database.close()
 
 
-@contextmanager
-def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-    # BEGIN is inside: Ctrl-C right after it must not leave the transaction open.
-    try:
-        connection.execute(begin)
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+class _Transaction:
+    """`with _Transaction(connection):` commits, or rolls back what ends with an error."""
+
+    def __init__(self, connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> None:
+        self._connection = connection
+        self._begin = begin
+
+    def __enter__(self) -> None:
+        try:
+            self._connection.execute(self._begin)
+        except BaseException:
+            # Ctrl-C right after BEGIN must not leave the transaction open.
+            self._roll_back()
+            raise
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                self._connection.execute("COMMIT")
+        finally:
+            self._roll_back()
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
 
 _journals: weakref.WeakSet[Journal] = weakref.WeakSet()

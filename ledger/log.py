@@ -15,6 +15,8 @@ from onrecord.ledger import problems
 
 # A log of ordinary events reaches 2,000 appends first (25 MB); one of large chunks this size.
 LIMIT = 32 * 2**20
+# Between two looks at its size, in bytes of events.
+_LOOK = 2**20
 _Identity = tuple[int, int] | None
 
 
@@ -28,42 +30,63 @@ class Log:
         self._database = database
         self._names = (os.fspath(database), os.fspath(self.path))
         self._identities: tuple[_Identity, _Identity] = (None, None)
+        # A flush failed: the kernel takes its pages for clean, and would say yes to the next one.
+        self.unflushed = False
         self._in_use = False
         self._fd = -1
-        self._written = self._safe = self._size = 0
+        self._written = self._safe = self._size = self._unseen = 0
 
     def opened(self) -> None:
         """The database has been opened: from now on its files must stay the ones that they are."""
         with self.lock:
             self._identities = (_identity(self._names[0]), _identity(self._names[1]))
             self._in_use = True
-            self._written = self._safe = self._size = 0
+            self._written = self._safe = self._size = self._unseen = 0
 
-    def written(self, seq: int) -> bool:
-        """Note that events up to `seq` are committed; whether the log has grown past another LIMIT."""
+    def written(self, seq: int, size: int) -> bool:
+        """Note that events up to `seq` are committed, `size` bytes; whether the log has grown past another LIMIT."""
         self._written = seq
+        self._unseen += size
+        if self._unseen < _LOOK:
+            return False
+        self._unseen = 0
         try:
             before, self._size = self._size, os.stat(self._names[1]).st_size  # noqa: PTH116
         except FileNotFoundError:
             return False  # The next sync says so.
         return before // LIMIT < self._size // LIMIT
 
-    def sync(self, seq: int) -> None:
-        """Return when the committed event `seq` is on the disk (fdatasync of the log).
+    def sync(self, seq: int | None = None) -> None:
+        """Return when the committed event `seq`, or all that is committed, is on the disk (fdatasync of the log).
 
         One flush serves all threads whose events were committed before it began. Raises LedgerLost where
         the path no longer leads to the open file (the next process would not see these events), LedgerDamaged
         where the disk does not confirm them.
         """
         with self.lock:
-            if seq <= self._safe:
+            if seq is not None and seq <= self._safe:
                 return
-            covered = max(seq, self._written)
+            covered = self._written
             try:
                 self._flush()
             except OSError as problem:
                 raise problems.unconfirmed(self._database, str(problem)) from problem
-            self._safe = covered
+            self._safe = max(covered, seq or 0)
+
+    def write_again(self) -> None:
+        """After a flush that failed: write the same bytes, so that the kernel has something to flush.
+
+        The caller holds the writers' lock, so nobody else writes to the log. Raises LedgerLost, LedgerDamaged.
+        """
+        with self.lock:
+            try:
+                if self._fd < 0 and not self._open():
+                    return
+                at = 0
+                while piece := os.pread(self._fd, 1 << 20, at):
+                    at += os.pwrite(self._fd, piece, at)
+            except OSError as problem:
+                raise problems.unconfirmed(self._database, str(problem)) from problem
 
     def is_lost(self) -> bool:
         """Whether the path no longer leads to the database that was opened."""
@@ -81,7 +104,9 @@ class Log:
     def _flush(self) -> None:
         if self._fd < 0 and not self._open():
             return
+        self.unflushed = True
         _fdatasync(self._fd)
+        self.unflushed = False
         now = os.fstat(self._fd)
         replaced = now.st_nlink == 0 or (now.st_dev, now.st_ino) != self._identities[1]
         if not self._in_use:
@@ -98,11 +123,17 @@ class Log:
             if not self._in_use and not self.is_lost():
                 return False  # The last connection was closed, and SQLite brought everything to the disk.
             raise problems.lost(self._database) from None
-        folder = os.open(self._database.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            folder = os.open(self._database.parent, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError:
+            # Or the next flush would take the folder for flushed.
+            os.close(self._fd)
+            self._fd = -1
+            raise
         return True
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii
+from operator import attrgetter
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
@@ -17,30 +18,37 @@ import attrs
 from onrecord.ledger.events import Event
 from onrecord.ledger.shapes import Check, check_of, is_int64, misfit
 
+_LEAST, _GREATEST = -(2**63), 2**63 - 1
 Speller = Callable[[Any], str]
 _dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
-_spellings: dict[type[Event], tuple[str, list[tuple[str, Speller]]]] = {}
+# Of each class: the JSON with a %s for each value, how to get at the values, and how each is written.
+_Spelling = tuple[str, Callable[[Event], tuple[Any, ...]], list[Speller]]
+_spellings: dict[type[Event], _Spelling] = {}
 
 
 def spelled(event: Event) -> str:
     """The JSON of an event's fields and its version. Raises TypeError and ValueError for what does not fit."""
     kind = type(event)
-    template, fields = _spellings.get(kind) or _learned(kind)
+    template, values, spellers = _spellings.get(kind) or _learned(kind)
     try:
-        return template % tuple([spell(getattr(event, name)) for name, spell in fields])
+        return template % tuple([spell(value) for spell, value in zip(spellers, values(event), strict=True)])
     except TypeError:
-        wrong = misfit(kind, {name: getattr(event, name) for name, _ in fields})
+        fields = {field.name: getattr(event, field.name) for field in attrs.fields(kind)}
+        wrong = misfit(kind, fields)
         if wrong is None:
             raise
-        raise TypeError(f"its {wrong} cannot be {getattr(event, wrong)!r}") from None
+        raise TypeError(f"its {wrong} cannot be {fields[wrong]!r}") from None
 
 
-def _learned(kind: type[Event]) -> tuple[str, list[tuple[str, Speller]]]:
+def _learned(kind: type[Event]) -> _Spelling:
     hints = get_type_hints(kind)
     spellers = {field.name: _speller_of(hints[field.name]) for field in attrs.fields(kind)}
-    values = {**dict.fromkeys(spellers, "%s"), "v": str(kind.version)}
-    template = "{" + ",".join(f'"{name}":{values[name]}' for name in sorted(values)) + "}"
-    learned = _spellings[kind] = template, sorted(spellers.items())
+    spellers["v"] = int.__repr__
+    names = sorted(spellers)
+    template = "{" + ",".join(f'"{name}":%s' for name in names) + "}"
+    # Always two or more, so that they come as a tuple.
+    values = attrgetter(*("version" if name == "v" else name for name in names))
+    learned = _spellings[kind] = template, values, [spellers[name] for name in names]
     return learned
 
 
@@ -56,9 +64,11 @@ def _speller_of(hint: Any) -> Speller:
 
 
 def _spelled_int(value: Any) -> str:
+    if type(value) is int and _LEAST <= value <= _GREATEST:
+        return repr(value)
     if not is_int64(value):
         raise TypeError
-    return int.__repr__(value)
+    return int.__repr__(value)  # an enumeration's number
 
 
 def _checked(check: Check) -> Speller:
