@@ -39,6 +39,16 @@ Prepared = tuple[Event | Unknown, str, bytes, bytes, bytes]
 
 def prepared(events: Sequence[Event | Unknown], entropy: Callable[[int], bytes]) -> list[Prepared]:
     """The events encoded, salted (16 bytes each of one draw of `entropy`) and hashed. Raises BadEvent."""
+    salts, ready = entropy(16 * len(events)), []
+    for index, event in enumerate(events):
+        kind, payload = encode(event)
+        salt = salts[16 * index : 16 * index + 16]
+        ready.append((event, kind, payload, salt, payload_commitment(salt, payload)))
+    return ready
+
+
+def refuse_seals(events: Sequence[Event | Unknown]) -> None:
+    """Only an append that counts and hashes what is there can write a seal. Raises BadEvent."""
     if RunSealed in map(type, events):
         raise BadEvent(
             "a seal cannot be appended",
@@ -46,13 +56,6 @@ def prepared(events: Sequence[Event | Unknown], entropy: Callable[[int], bytes])
             next_step="append(..., seal=True)",
             event=RunSealed.type,
         )
-    salts = entropy(16 * len(events))
-    return [_prepare(event, salts[16 * index : 16 * index + 16]) for index, event in enumerate(events)]
-
-
-def _prepare(event: Event | Unknown, salt: bytes) -> Prepared:
-    kind, payload = encode(event)
-    return event, kind, payload, salt, payload_commitment(salt, payload)
 
 
 class Append:
@@ -104,7 +107,7 @@ class Append:
         self._insert()
         leaves = self.connection.execute("SELECT leaf FROM events WHERE stream = ? ORDER BY rseq", (self.stream,))
         root = root_of(leaf for (leaf,) in leaves).hex()
-        self.add([_prepare(RunSealed(count=self.head, root=root), self.entropy(16))])
+        self.add(prepared([RunSealed(count=self.head, root=root)], self.entropy))
 
     def done(self) -> Appended:
         """Write the rows, and bring the run's row up to them."""

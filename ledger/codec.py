@@ -25,7 +25,7 @@ def encode(event: Event | Unknown) -> tuple[str, bytes]:
     if isinstance(event, Unknown):
         return _encode_unknown(event)
     try:
-        if isinstance(event, RunMetrics):
+        if type(event) is RunMetrics:
             return event.type, chunk.pack(event)
         return event.type, spelled(event).encode()
     except (TypeError, ValueError, OverflowError, RecursionError) as problem:

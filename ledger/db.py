@@ -144,13 +144,14 @@ class Database:
     def close(self) -> None:
         """Close everything; the next use opens it again, and looks again whether it can be written."""
         self.shared = False
+        # First, so that a flush in another thread does not take a log that SQLite removes for one that was lost.
+        self.log.close()
         self._readers.close()
         while self._unused:
             self._unused.pop().close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        self.log.close()
         self.lock.close()
         self.read_only, self.newer, self.network, self._frozen = self._asked_read_only, None, None, None
 

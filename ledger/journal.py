@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from onrecord.ledger.events import Event, Unknown
     from onrecord.ledger.recorded import Recorded
 
-CHECKPOINT_EVERY = 2000
+# In batches, events take little room: the log is moved after so many, or when it has grown to `log.LIMIT`.
+CHECKPOINT_EVERY = 20_000
 _HOT = "runs"
 _BATCH = 2000
 _POSITIONS = "SELECT (SELECT coalesce(max(seq), 0) FROM events), min(seq) FROM projections WHERE name != ?"
@@ -58,6 +59,7 @@ class Journal:
         self.database = Database(path, read_only=read_only)
         self._clock = clock
         self._entropy = entropy
+        self._explaining = _Explaining(self.database)
         self._mutex = threading.RLock()
         # Waits for a fork in progress: a journal that it does not know of could open across it.
         with _fork_gate:
@@ -84,10 +86,11 @@ class Journal:
         Raises BadEvent, BadRunId, IllegalTransition, UnknownRun, LedgerFull, LedgerReadOnly, NewerLedger; and,
         with the events already in the ledger, LedgerLost and LedgerDamaged when the disk does not confirm them.
         """
-        from onrecord.ledger.append import Append, prepared
+        from onrecord.ledger.append import Append, prepared, refuse_seals
 
+        refuse_seals(events)
         ready = prepared(events, self._entropy)
-        with self._using() as database:
+        with self._mutex, self._explaining as database:
             connection = database.writable()
             with database.lock:
                 with _Transaction(connection):
@@ -106,33 +109,22 @@ class Journal:
     def _flush(self, seq: int) -> None:
         log = self.database.log
         if log.unflushed:
-            with self._using() as database, database.lock:
+            with self._mutex, self._explaining as database, database.lock:
                 log.write_again()
         log.sync(seq)
-
-    @contextmanager
-    def _using(self) -> Iterator[Database]:
-        with self._mutex:
-            try:
-                yield self.database
-            except (sqlite3.Error, OSError) as problem:
-                raise self.database.explained(problem) from problem
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """A connection for one short read, which waits for no append."""
         database = self.database
         if not database.shared:
-            with self._using():
+            with self._mutex, self._explaining:
                 database.open()
                 if not database.shared:
                     yield database.connection
                     return
-        try:
-            with database.reading() as connection:
-                yield connection
-        except (sqlite3.Error, OSError) as problem:
-            raise database.explained(problem) from problem
+        with self._explaining, database.reading() as connection:
+            yield connection
 
     def _written(self, writer: Append, ready: Sequence[Prepared], seal: bool) -> Appended:
         try:
@@ -195,7 +187,7 @@ class Journal:
         """
         if not self._behind():
             return
-        with self._using() as database:
+        with self._mutex, self._explaining as database:
             connection = database.connection
             if database.read_only:
                 from onrecord.ledger import shadow
@@ -226,7 +218,7 @@ class Journal:
         """Drop every projection and make it again from the events; returns how many events there were."""
         from onrecord.ledger.replay import drop_and_replay
 
-        with self._using() as database:
+        with self._mutex, self._explaining as database:
             connection = database.writable()
             with database.lock, _Transaction(connection):
                 drop_and_replay(connection)
@@ -248,6 +240,23 @@ class Journal:
         """Close the file; the next use opens it again."""
         with self._mutex:
             self.database.close()
+
+
+class _Explaining:
+    """`with _Explaining(database):` says in the ledger's own errors what goes wrong with its file.
+
+    This and `_Transaction` are classes because each append passes through them: a generator costs twice as much.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> Database:
+        return self._database
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and isinstance(error, sqlite3.Error | OSError):
+            raise self._database.explained(error) from error
 
 
 class _Transaction:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from onrecord.ledger import problems
 
-# A log of ordinary events reaches 2,000 appends first (25 MB); one of large chunks this size.
+# 2,600 appends of one event; many fewer of large chunks.
 LIMIT = 32 * 2**20
 # Between two looks at its size, in bytes of events.
 _LOOK = 2**20

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii
-from operator import attrgetter
+from operator import attrgetter, call
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
@@ -31,7 +31,7 @@ def spelled(event: Event) -> str:
     kind = type(event)
     template, values, spellers = _spellings.get(kind) or _learned(kind)
     try:
-        return template % tuple([spell(value) for spell, value in zip(spellers, values(event), strict=True)])
+        return template % tuple(map(call, spellers, values(event)))
     except TypeError:
         fields = {field.name: getattr(event, field.name) for field in attrs.fields(kind)}
         wrong = misfit(kind, fields)
