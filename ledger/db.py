@@ -18,7 +18,7 @@ from pathlib import Path
 from onrecord.ledger import problems
 from onrecord.ledger.errors import LedgerDamaged, LedgerLost, LedgerReadOnly
 from onrecord.ledger.lock import WriterLock
-from onrecord.ledger.log import LIMIT, Log
+from onrecord.ledger.log import Log
 from onrecord.ledger.mounts import network_file_system
 from onrecord.ledger.readers import Readers
 from onrecord.ledger.schema import APPLICATION_ID, PROJECTION_VERSIONS, VERSION
@@ -216,7 +216,7 @@ class Database:
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA synchronous = NORMAL")
         # A log that has grown past the limit is cut back when it is used again from its start.
-        connection.execute(f"PRAGMA journal_size_limit = {LIMIT - 1}")
+        connection.execute(f"PRAGMA journal_size_limit = {self.log.limit - 1}")
         return connection
 
     def _make_ready(self, connection: sqlite3.Connection) -> None:

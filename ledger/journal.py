@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from onrecord.ledger.events import Event, Unknown
     from onrecord.ledger.recorded import Recorded
 
-# In batches, events take little room: the log is moved after so many, or when it has grown to `log.LIMIT`.
+# In batches, events take little room: the log is moved after so many, or when it has grown to its limit.
 CHECKPOINT_EVERY = 20_000
 _HOT = "runs"
 _BATCH = 2000

@@ -21,7 +21,12 @@ _Identity = tuple[int, int] | None
 
 
 class Log:
-    """The log of one database. `sync` is for every thread; the rest is for the one that writes."""
+    """The log of one database. `sync` is for every thread; the rest is for the one that writes.
+
+    `limit`: the size, in bytes, at which it should be moved into the database.
+    """
+
+    limit = LIMIT
 
     def __init__(self, database: Path) -> None:
         self.path = Path(f"{database}-wal")
@@ -44,17 +49,17 @@ class Log:
             self._written = self._safe = self._size = self._unseen = 0
 
     def written(self, seq: int, size: int) -> bool:
-        """Note that events up to `seq` are committed, `size` bytes; whether the log has grown past another LIMIT."""
+        """Note that events up to `seq` are committed, `size` bytes; whether the log has grown past another `limit`."""
         self._written = seq
         self._unseen += size
-        if self._unseen < _LOOK:
+        if self._unseen < min(_LOOK, self.limit // 4):
             return False
         self._unseen = 0
         try:
             before, self._size = self._size, os.stat(self._names[1]).st_size  # noqa: PTH116
         except FileNotFoundError:
             return False  # The next sync says so.
-        return before // LIMIT < self._size // LIMIT
+        return before // self.limit < self._size // self.limit
 
     def sync(self, seq: int | None = None) -> None:
         """Return when the committed event `seq`, or all that is committed, is on the disk (fdatasync of the log).
@@ -104,8 +109,11 @@ class Log:
     def _flush(self) -> None:
         if self._fd < 0 and not self._open():
             return
-        self.unflushed = True
-        _fdatasync(self._fd)
+        try:
+            _fdatasync(self._fd)
+        except OSError:
+            self.unflushed = True
+            raise
         self.unflushed = False
         now = os.fstat(self._fd)
         replaced = now.st_nlink == 0 or (now.st_dev, now.st_ino) != self._identities[1]
