@@ -28,6 +28,7 @@ COMMANDS = {
     "snapshot": ("onrecord.cli.snapshot", "Snapshot a folder without running anything."),
     "restore": ("onrecord.cli.restore", "Write a snapshot, or a run's source, into a folder."),
     "verify": ("onrecord.cli.verify", "Check that the history is what was written."),
+    "backup": ("onrecord.cli.backup", "Copy the ledger to a file, also while runs go on."),
     "rebuild": ("onrecord.cli.rebuild", "Make the read models again from the events."),
     "completion": ("onrecord.cli.completion", "Print the shell completion for bash, zsh or fish."),
 }

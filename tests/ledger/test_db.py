@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from make_ledger import finished_run, journal, metrics, raw, run_id, submitted
+from make_ledger import finished_run, journal, raw, run_id, submitted
 
 from onrecord.ledger import problems
 from onrecord.ledger.audit import audit
@@ -255,16 +255,6 @@ def test_every_error_says_what_to_do_next_and_survives_pickling(book: Journal, t
         assert isinstance(error, LedgerError) and error.next_step
         again = pickle.loads(pickle.dumps(error))  # noqa: S301
         assert (str(again), again.values) == (str(error), error.values)
-
-
-def test_a_copy_made_by_sqlite_is_a_ledger(book: Journal, tmp_path: Path) -> None:
-    finished_run(book)
-    (tmp_path / "copy").mkdir()
-    book.fetch("VACUUM INTO ?", (str(tmp_path / "copy" / "ledger.db"),))
-    with journal(tmp_path / "copy") as copy:
-        assert audit(copy) == audit(book)
-        copy.append(run_id(), [submitted(), metrics()])
-        assert audit(copy).findings == []
 
 
 def test_a_path_with_characters_that_mean_something_in_a_url_is_only_a_path(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_a_past_ledger_answers_as_a_copy_made_then(tmp_path: Path) -> None:
         fill(book)
         first, size = Query(book).runs()[-1].run_id, book.size()
         (tmp_path / "copy").mkdir()
-        book.fetch("VACUUM INTO ?", (str(tmp_path / "copy" / "ledger.db"),))
+        book.copy_to(tmp_path / "copy" / "ledger.db")
         # What comes later changes runs that were there and adds others.
         late = run_id()
         book.append(late, [submitted(parent=first, tags={"a": "late"}), metrics(series("a", (-5.0,)))])
