@@ -37,25 +37,13 @@ class Appended(NamedTuple):
 Prepared = tuple[Event | Unknown, str, bytes, bytes, bytes]
 
 
-def prepared(events: Sequence[Event | Unknown], entropy: Callable[[int], bytes]) -> list[Prepared]:
-    """The events encoded, salted (16 bytes each of one draw of `entropy`) and hashed. Raises BadEvent."""
+def _prepared(events: Sequence[Event | Unknown], entropy: Callable[[int], bytes]) -> list[Prepared]:
     salts, ready = entropy(16 * len(events)), []
     for index, event in enumerate(events):
         kind, payload = encode(event)
         salt = salts[16 * index : 16 * index + 16]
         ready.append((event, kind, payload, salt, payload_commitment(salt, payload)))
     return ready
-
-
-def refuse_seals(events: Sequence[Event | Unknown]) -> None:
-    """Only an append that counts and hashes what is there can write a seal. Raises BadEvent."""
-    if RunSealed in map(type, events):
-        raise BadEvent(
-            "a seal cannot be appended",
-            why="it counts and hashes what is there when it is written",
-            next_step="append(..., seal=True)",
-            event=RunSealed.type,
-        )
 
 
 class Append:
@@ -75,6 +63,18 @@ class Append:
         self._rows: list[_Row] = []
         # About what the log grows by: a transaction touches three pages or more.
         self.size = 3 * 4096
+
+    @staticmethod
+    def prepared(events: Sequence[Event | Unknown], entropy: Callable[[int], bytes]) -> list[Prepared]:
+        """The events encoded, salted (16 bytes each of one draw of `entropy`) and hashed; no seals. Raises BadEvent."""
+        if RunSealed in map(type, events):
+            raise BadEvent(
+                "a seal cannot be appended",
+                why="it counts and hashes what is there when it is written",
+                next_step="append(..., seal=True)",
+                event=RunSealed.type,
+            )
+        return _prepared(events, entropy)
 
     def check_version(self, expected: int | None) -> None:
         """Refuse a caller who has not seen the run's last event. Raises StaleVersion."""
@@ -107,7 +107,7 @@ class Append:
         self._insert()
         leaves = self.connection.execute("SELECT leaf FROM events WHERE stream = ? ORDER BY rseq", (self.stream,))
         root = root_of(leaf for (leaf,) in leaves).hex()
-        self.add(prepared([RunSealed(count=self.head, root=root)], self.entropy))
+        self.add(_prepared([RunSealed(count=self.head, root=root)], self.entropy))
 
     def done(self) -> Appended:
         """Write the rows, and bring the run's row up to them."""

@@ -59,6 +59,7 @@ class Journal:
         self.database = Database(path, read_only=read_only)
         self._clock = clock
         self._entropy = entropy
+        self._append: type[Append] | None = None
         self._explaining = _Explaining(self.database)
         self._mutex = threading.RLock()
         # Waits for a fork in progress: a journal that it does not know of could open across it.
@@ -86,15 +87,13 @@ class Journal:
         Raises BadEvent, BadRunId, IllegalTransition, UnknownRun, LedgerFull, LedgerReadOnly, NewerLedger; and,
         with the events already in the ledger, LedgerLost and LedgerDamaged when the disk does not confirm them.
         """
-        from onrecord.ledger.append import Append, prepared, refuse_seals
-
-        refuse_seals(events)
-        ready = prepared(events, self._entropy)
+        append = self._append or self._imported()
+        ready = append.prepared(events, self._entropy)
         with self._mutex, self._explaining as database:
             connection = database.writable()
             with database.lock:
                 with _Transaction(connection):
-                    writer = Append(connection, run_id, self._clock(), self._entropy)
+                    writer = append(connection, run_id, self._clock(), self._entropy)
                     writer.check_version(expected)
                     done = self._written(writer, ready, seal)
                 # Whichever process crosses a boundary checkpoints, so one does and no counter is shared.
@@ -105,6 +104,13 @@ class Journal:
         if seal or True in [event.durable for event in events]:
             self._flush(done.seq)
         return done
+
+    def _imported(self) -> type[Append]:
+        # Once: an import in each append would cost more than its hashes.
+        from onrecord.ledger.append import Append
+
+        self._append = Append
+        return Append
 
     def _flush(self, seq: int) -> None:
         log = self.database.log
