@@ -60,6 +60,8 @@ class Journal:
         self._clock = clock
         self._entropy = entropy
         self._append: type[Append] | None = None
+        # The connection in which the read models were completed in memory.
+        self._shadowed: sqlite3.Connection | None = None
         self._explaining = _Explaining(self.database)
         self._mutex = threading.RLock()
         # Waits for a fork in progress: a journal that it does not know of could open across it.
@@ -127,10 +129,25 @@ class Journal:
             with self._mutex, self._explaining:
                 database.open()
                 if not database.shared:
-                    yield database.connection
+                    yield self._only_connection(database)
                     return
         with self._explaining, database.reading() as connection:
             yield connection
+
+    def _only_connection(self, database: Database) -> sqlite3.Connection:
+        connection = database.connection
+        if self._shadowed is not None and connection is not self._shadowed:
+            # Opened anew, because someone wrote: the caller has caught up, and must not see less than it did.
+            self._catch_up_in_memory(connection)
+        return connection
+
+    def _catch_up_in_memory(self, connection: sqlite3.Connection) -> None:
+        from onrecord.ledger import shadow
+
+        self._shadowed = connection
+        shadow.hide_stored(connection)
+        while self._project(connection, "BEGIN"):
+            pass
 
     def _written(self, writer: Append, ready: Sequence[Prepared], seal: bool) -> Appended:
         try:
@@ -196,11 +213,7 @@ class Journal:
         with self._mutex, self._explaining as database:
             connection = database.connection
             if database.read_only:
-                from onrecord.ledger import shadow
-
-                shadow.hide_stored(connection)
-                while self._project(connection, "BEGIN"):
-                    pass
+                self._catch_up_in_memory(connection)
                 return
             more = True
             while more:
@@ -245,6 +258,7 @@ class Journal:
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         with self._mutex:
+            self._shadowed = None
             self.database.close()
 
 
