@@ -90,17 +90,18 @@ class Append:
 
     def add(self, events: Sequence[Prepared]) -> None:
         """Rows, and what follows from them. Raises IllegalTransition, UnknownRun."""
-        stream, at = self.stream, self.at
+        stream, at, seq, head = self.stream, self.at, self.seq, self.head
         for event, kind, payload, salt, commitment in events:
             after = state_after(self.status, kind)
             if after is None:
                 raise self._refusal(kind)
-            self.seq += 1
-            self.head += 1
-            leaf = leaf_hash(self.seq, stream, self.head, at, kind, commitment)
-            self._rows.append((self.seq, stream, self.head, kind, at, salt, payload, commitment, leaf))
+            seq += 1
+            head += 1
+            leaf = leaf_hash(seq, stream, head, at, kind, commitment)
+            self._rows.append((seq, stream, head, kind, at, salt, payload, commitment, leaf))
             if kind in TYPES:
-                self._fold(Recorded(self.seq, self.run_id, self.head, kind, at, event))
+                self._fold(Recorded(seq, self.run_id, head, kind, at, event))
+        self.seq, self.head = seq, head
 
     def seal(self) -> None:
         """Add the count and the Merkle root of everything up to here."""
