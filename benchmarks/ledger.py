@@ -25,7 +25,7 @@ from figures import interleaved, print_figure
 from shim import fixed_fsync
 
 from onrecord.ledger import ids
-from onrecord.ledger.append import prepared
+from onrecord.ledger.append import Append
 from onrecord.ledger.errors import LedgerError
 from onrecord.ledger.events import Event, FileRecorded, RunMetrics, RunSubmitted, RunTagged, Series
 from onrecord.ledger.journal import Journal
@@ -58,7 +58,7 @@ def raw_ledger(path: Path, level: str) -> sqlite3.Connection:
 
 def values_of(event: Event) -> tuple[object, ...]:
     """What an append would insert of an event, but for its place."""
-    ((_, kind, payload, salt, commitment),) = prepared([event], os.urandom)
+    ((_, kind, payload, salt, commitment),) = Append.prepared([event], os.urandom)
     return kind, time.time_ns() // 1000, salt, payload, commitment, os.urandom(32)
 
 

@@ -37,25 +37,13 @@ class Appended(NamedTuple):
 Prepared = tuple[Event | Unknown, str, bytes, bytes, bytes]
 
 
-def prepared(events: Sequence[Event | Unknown], entropy: Callable[[int], bytes]) -> list[Prepared]:
-    """The events encoded, salted (16 bytes each of one draw of `entropy`) and hashed. Raises BadEvent."""
+def _prepared(events: Sequence[Event | Unknown], entropy: Callable[[int], bytes]) -> list[Prepared]:
     salts, ready = entropy(16 * len(events)), []
     for index, event in enumerate(events):
         kind, payload = encode(event)
         salt = salts[16 * index : 16 * index + 16]
         ready.append((event, kind, payload, salt, payload_commitment(salt, payload)))
     return ready
-
-
-def refuse_seals(events: Sequence[Event | Unknown]) -> None:
-    """Only an append that counts and hashes what is there can write a seal. Raises BadEvent."""
-    if RunSealed in map(type, events):
-        raise BadEvent(
-            "a seal cannot be appended",
-            why="it counts and hashes what is there when it is written",
-            next_step="append(..., seal=True)",
-            event=RunSealed.type,
-        )
 
 
 class Append:
@@ -76,6 +64,18 @@ class Append:
         # About what the log grows by: a transaction touches three pages or more.
         self.size = 3 * 4096
 
+    @staticmethod
+    def prepared(events: Sequence[Event | Unknown], entropy: Callable[[int], bytes]) -> list[Prepared]:
+        """The events encoded, salted (16 bytes each of one draw of `entropy`) and hashed; no seals. Raises BadEvent."""
+        if RunSealed in map(type, events):
+            raise BadEvent(
+                "a seal cannot be appended",
+                why="it counts and hashes what is there when it is written",
+                next_step="append(..., seal=True)",
+                event=RunSealed.type,
+            )
+        return _prepared(events, entropy)
+
     def check_version(self, expected: int | None) -> None:
         """Refuse a caller who has not seen the run's last event. Raises StaleVersion."""
         if expected is not None and expected != self.head:
@@ -90,24 +90,25 @@ class Append:
 
     def add(self, events: Sequence[Prepared]) -> None:
         """Rows, and what follows from them. Raises IllegalTransition, UnknownRun."""
-        stream, at = self.stream, self.at
+        stream, at, seq, head = self.stream, self.at, self.seq, self.head
         for event, kind, payload, salt, commitment in events:
             after = state_after(self.status, kind)
             if after is None:
                 raise self._refusal(kind)
-            self.seq += 1
-            self.head += 1
-            leaf = leaf_hash(self.seq, stream, self.head, at, kind, commitment)
-            self._rows.append((self.seq, stream, self.head, kind, at, salt, payload, commitment, leaf))
+            seq += 1
+            head += 1
+            leaf = leaf_hash(seq, stream, head, at, kind, commitment)
+            self._rows.append((seq, stream, head, kind, at, salt, payload, commitment, leaf))
             if kind in TYPES:
-                self._fold(Recorded(self.seq, self.run_id, self.head, kind, at, event))
+                self._fold(Recorded(seq, self.run_id, head, kind, at, event))
+        self.seq, self.head = seq, head
 
     def seal(self) -> None:
         """Add the count and the Merkle root of everything up to here."""
         self._insert()
         leaves = self.connection.execute("SELECT leaf FROM events WHERE stream = ? ORDER BY rseq", (self.stream,))
         root = root_of(leaf for (leaf,) in leaves).hex()
-        self.add(prepared([RunSealed(count=self.head, root=root)], self.entropy))
+        self.add(_prepared([RunSealed(count=self.head, root=root)], self.entropy))
 
     def done(self) -> Appended:
         """Write the rows, and bring the run's row up to them."""

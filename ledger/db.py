@@ -188,10 +188,10 @@ class Database:
         return connection
 
     def _examined(self) -> sqlite3.Connection:
-        self.network = network_file_system(self.path)
-        if self.network is not None and not self.path.exists():
-            raise problems.on_network(self.path, self.network)
-        self.read_only = self.read_only or self.network is not None or not _may_write(self.path)
+        self.newer, self.network = None, network_file_system(self.path)
+        if self.network is not None:
+            refuse_network(self.path)
+        self.read_only = self._asked_read_only or self.network is not None or not _may_write(self.path)
         connection = self._connect_read_only() if self.read_only else _connect(self.path, "rwc")
         try:
             self._prepare(connection)
@@ -262,6 +262,13 @@ class Database:
     def _look(self) -> object:
         state = self.path.stat()
         return state.st_ino, state.st_size, state.st_mtime_ns, self.log.path.exists()
+
+
+def refuse_network(path: Path) -> None:
+    """Make no ledger where it could only be read. Raises LedgerOnNetwork."""
+    network = network_file_system(path)
+    if network is not None and not path.exists():
+        raise problems.on_network(path, network)
 
 
 def recognise(path: Path, connection: sqlite3.Connection) -> int:

@@ -60,6 +60,9 @@ class Journal:
         self.database = database or Database(path, read_only=read_only)
         self._clock = clock
         self._entropy = entropy
+        self._append: type[Append] | None = None
+        # The connection in which the read models were completed in memory.
+        self._shadowed: sqlite3.Connection | None = None
         self._explaining = _Explaining(self.database)
         self._mutex = threading.RLock()
         # Waits for a fork in progress: a journal that it does not know of could open across it.
@@ -87,15 +90,13 @@ class Journal:
         Raises BadEvent, BadRunId, IllegalTransition, UnknownRun, LedgerFull, LedgerReadOnly, NewerLedger; and,
         with the events already in the ledger, LedgerLost and LedgerDamaged when the disk does not confirm them.
         """
-        from onrecord.ledger.append import Append, prepared, refuse_seals
-
-        refuse_seals(events)
-        ready = prepared(events, self._entropy)
+        append = self._append or self._imported()
+        ready = append.prepared(events, self._entropy)
         with self._mutex, self._explaining as database:
             connection = database.writable()
             with database.lock:
                 with _Transaction(connection):
-                    writer = Append(connection, run_id, self._clock(), self._entropy)
+                    writer = append(connection, run_id, self._clock(), self._entropy)
                     writer.check_version(expected)
                     done = self._written(writer, ready, seal)
                 # Whichever process crosses a boundary checkpoints, so one does and no counter is shared.
@@ -106,6 +107,13 @@ class Journal:
         if seal or True in [event.durable for event in events]:
             self._flush(done.seq)
         return done
+
+    def _imported(self) -> type[Append]:
+        # Once: an import in each append would cost more than its hashes.
+        from onrecord.ledger.append import Append
+
+        self._append = Append
+        return Append
 
     def _flush(self, seq: int) -> None:
         log = self.database.log
@@ -122,10 +130,25 @@ class Journal:
             with self._mutex, self._explaining:
                 database.open()
                 if not database.shared:
-                    yield database.connection
+                    yield self._only_connection(database)
                     return
         with self._explaining, database.reading() as connection:
             yield connection
+
+    def _only_connection(self, database: Database) -> sqlite3.Connection:
+        connection = database.connection
+        if self._shadowed is not None and connection is not self._shadowed:
+            # Opened anew, because someone wrote: the caller has caught up, and must not see less than it did.
+            self._catch_up_in_memory(connection)
+        return connection
+
+    def _catch_up_in_memory(self, connection: sqlite3.Connection) -> None:
+        from onrecord.ledger import shadow
+
+        self._shadowed = connection
+        shadow.hide_stored(connection)
+        while self._project(connection, "BEGIN"):
+            pass
 
     def _written(self, writer: Append, ready: Sequence[Prepared], seal: bool) -> Appended:
         try:
@@ -191,11 +214,7 @@ class Journal:
         with self._mutex, self._explaining as database:
             connection = database.connection
             if database.read_only:
-                from onrecord.ledger import shadow
-
-                shadow.hide_stored(connection)
-                while self._project(connection, "BEGIN"):
-                    pass
+                self._catch_up_in_memory(connection)
                 return
             more = True
             while more:
@@ -248,6 +267,7 @@ class Journal:
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         with self._mutex:
+            self._shadowed = None
             self.database.close()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from json.encoder import encode_basestring_ascii
+from json.encoder import encode_basestring_ascii as _quoted
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
@@ -54,13 +54,29 @@ def _learned(kind: type[Event]) -> Callable[[Event], str]:
 
 def _speller_of(hint: Any) -> Speller:
     if hint is str:
-        return encode_basestring_ascii  # raises TypeError for anything else
+        return _quoted  # raises TypeError for anything else
     if hint is int:
         return _spelled_int
     if isinstance(hint, UnionType) and len(get_args(hint)) == 2 and type(None) in get_args(hint):
         (held,) = (_speller_of(choice) for choice in get_args(hint) if choice is not type(None))
         return lambda value: "null" if value is None else held(value)
+    if hint == dict[str, str]:
+        return _spelled_texts
+    if hint == list[str]:
+        return _spelled_list
     return _checked(check_of(hint))
+
+
+def _spelled_texts(value: Any) -> str:
+    if not isinstance(value, dict):
+        raise TypeError
+    return "{" + ",".join([f"{_quoted(name)}:{_quoted(text)}" for name, text in sorted(value.items())]) + "}"
+
+
+def _spelled_list(value: Any) -> str:
+    if not isinstance(value, list | tuple):
+        raise TypeError
+    return "[" + ",".join(map(_quoted, value)) + "]"
 
 
 def _spelled_int(value: Any) -> str:

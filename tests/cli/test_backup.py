@@ -61,6 +61,7 @@ def test_a_workspace_on_a_network_disk_is_refused_with_what_to_do(
     assert said.code == 1
     assert "nfs4" in said.err
     assert "ONRECORD_WORKSPACE" in said.err
+    assert list((tmp_path / "far").iterdir()) == []
     (tmp_path / "near").mkdir()
     assert command("init", cwd=tmp_path / "near").code == 0
 

@@ -104,6 +104,16 @@ def test_a_folder_and_a_path_that_leads_nowhere_are_no_ledgers(tmp_path: Path) -
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_a_folder_that_appears_after_a_first_try_is_used(tmp_path: Path) -> None:
+    folder = tmp_path / "later"
+    with journal(folder) as book:
+        with pytest.raises(NotALedger):
+            book.size()
+        folder.mkdir()
+        finished_run(book)
+        assert audit(book).findings == []
+
+
 def test_an_empty_file_becomes_a_ledger(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").touch()
     with journal(tmp_path) as book:

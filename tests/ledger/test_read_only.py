@@ -120,8 +120,7 @@ def test_a_reader_beside_a_writer_sees_each_new_event(folder: Path) -> None:
 
 
 def _read_twice(folder: Path, run: str, wait: int, tell: int) -> None:
-    with journal(folder) as book:
-        book.database.read_only = True  # no permission needed to look at both tables
+    with Journal(folder / "ledger.db", read_only=True) as book:  # no permission needed to look at both tables
         assert Query(book).tags(run)[run] == {"b": "2"}
         os.write(tell, b"1")
         os.read(wait, 1)
@@ -156,6 +155,17 @@ def test_a_ledger_opened_at_rest_is_opened_again_when_someone_has_written(folder
     assert ended_well(other)
     for descriptor in (reading, writing, told, tell):
         os.close(descriptor)
+
+
+def test_a_writer_that_comes_between_catching_up_and_reading_takes_nothing_away(folder: Path) -> None:
+    with journal(folder) as book:
+        run = finished_run(book)
+    with Journal(folder / "ledger.db", read_only=True) as reader:
+        reader.catch_up()
+        with journal(folder) as book:
+            book.append(run, [RunTagged(tags={"late": "1"})])
+            assert reader.fetch("SELECT name FROM tags ORDER BY 1") == [("b",), ("late",)]
+        assert Query(reader).tags(run) == {run: {"b": "2", "late": "1"}}
 
 
 def test_a_folder_that_is_read_only_and_has_no_ledger_says_so(folder: Path) -> None:
