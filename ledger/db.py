@@ -19,6 +19,8 @@ from onrecord.ledger.errors import LedgerReadOnly
 from onrecord.ledger.lock import WriterLock
 from onrecord.ledger.schema import APPLICATION_ID, PROJECTION_VERSIONS, VERSION
 
+# At most, and only as far as it is used: searches among 100,000 runs look at some 50 MB of indexes again and again.
+_CACHE_KIB = 65_536
 _Identity = tuple[int, int] | None
 
 
@@ -147,6 +149,7 @@ class Database:
             self._make_ready(connection)
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
     def _make_ready(self, connection: sqlite3.Connection) -> None:
         with self.lock:

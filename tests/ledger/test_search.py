@@ -185,7 +185,7 @@ def test_a_kin_that_is_not_there_is_named(full: Journal) -> None:
         ("tags.a = x", "tags_by_name (name=? AND value=?)"),
         ("params.a = x", "params_by_text (name=? AND value=?)"),
         ("params.a in (1, 2) and params.b > 5", "params_by_number (name=? AND number>?)"),
-        ("parent = 01h", "runs_parent (parent>? AND parent<?)"),
+        ("parent = 7zz", "runs_parent (parent>? AND parent<?)"),
         ("status in (failed, running)", "runs_status (status=?)"),
         ("created > 2026-01-31 order by name", "runs_created (created_at>?)"),
         ("descendant of @last", "SEARCH d USING PRIMARY KEY (ancestor=?)"),
