@@ -23,6 +23,9 @@ from onrecord.ledger.mounts import network_file_system
 from onrecord.ledger.readers import Readers
 from onrecord.ledger.schema import APPLICATION_ID, PROJECTION_VERSIONS, VERSION
 
+# At most, and only as far as it is used: searches among 100,000 runs look at some 50 MB of indexes again and again.
+_CACHE_KIB = 65_536
+
 
 class Database:
     """Connections to one ledger file: one to write with, and readers.
@@ -218,6 +221,7 @@ class Database:
     def _configured(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         # A log that has grown past the limit is cut back when it is used again from its start.
         connection.execute(f"PRAGMA journal_size_limit = {self.log.limit - 1}")
         return connection

@@ -74,7 +74,7 @@ class LazyGroup(click.Group):
 def group() -> None:
     """Every run, on record: run training scripts and keep a verifiable history of them, offline.
 
-    A run is named by its id, a unique start of it, or @last. Every command that prints data takes --json.
+    A run is named by its id, a unique start of it, @last, or @best:METRIC. Every command that prints data takes --json.
     """
 
 

@@ -99,6 +99,24 @@ def test_a_reader_sees_all_tags_points_and_files_also_where_no_writer_brought_th
             assert len(Query(book).metrics(other)["loss"]) == 1
             assert [row.run_id for row in Query(book).runs(tags={"late": None})] == [run]
             assert Query(book).spool_position(other) == 10
+            found = Query(book).search("text late and params.alpha = 0.5 order by metrics.loss")
+            assert [row.run_id for row in found.rows] == [run]
+            assert len(Query(book).search("~exp and descendant of " + run_id(0)).rows) == 2
+
+    assert as_a_reader(folder, child)
+
+
+def test_a_reader_is_told_how_the_ledger_was(folder: Path) -> None:
+    with journal(folder) as book:
+        run = finished_run(book)
+        book.append(run, [RunTagged(tags={"late": "1"})])
+
+    def child() -> None:
+        with journal(folder) as book:
+            assert Query(book).at(8).tags() == {run: {"b": "2"}}
+            assert Query(book).at(3).run(run).status == "Running"
+            assert Query(book).search("~late", as_of=8).rows == []
+            assert len(Query(book).search("~late").rows) == 1
 
     assert as_a_reader(folder, child)
 
