@@ -198,8 +198,9 @@ def print_rebuild(journal: Journal, *, profile: bool) -> None:
         profiler.disable()
         pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
     begun = time.perf_counter()
-    for _ in range(0, events, 10_000):
-        journal.fetch("SELECT seq, stream, rseq, type, ts, payload FROM events WHERE seq > 0 LIMIT 10000")
+    for after in range(0, events, 10_000):
+        columns = "SELECT seq, stream, rseq, type, ts, payload FROM events"
+        journal.fetch(f"{columns} WHERE seq > ? ORDER BY seq LIMIT 10000", (after,))
     reading = time.perf_counter() - begun
     rate, read = events / wall, events / reading
     print(json.dumps({"rebuild": {"events": events, "wall_s": round(wall, 2), "cpu_s": round(cpu, 2)}}))
