@@ -46,7 +46,8 @@ class Drive(NamedTuple):
 class Walk(NamedTuple):
     """A stretch of the order: `key` and `tie` are the columns that the index is sorted by.
 
-    Where `where` holds, the first key of the order has a value of the type `holds` (None: it has none).
+    Where `where` holds, the first key of the order has a value of the type `holds` (None: it has none), and the
+    conditions `parts` hold.
     """
 
     source: str
@@ -54,6 +55,7 @@ class Walk(NamedTuple):
     key: str
     tie: str
     holds: type[str] | type[float] | None
+    parts: tuple[Node, ...] = ()
 
 
 def conjuncts(where: Node | None) -> tuple[Node, ...]:
@@ -144,11 +146,13 @@ def walks(order: Order, parts: tuple[Node, ...], compiler: Compiler) -> list[Wal
 def _walks_of_entries(field: Field, parts: tuple[Node, ...], compiler: Compiler) -> Iterator[Walk]:
     about = [found for part in parts if _is_about(part, field) and (found := drive(part, compiler)) is not None]
     for source, holding, column, type_held in _stretches(field):
-        narrowed = [found.where for found in about if found.counted == source]
-        if narrowed or not about:
+        narrowing = [found for found in about if found.counted == source]
+        if narrowing or not about:
             # Beside a comparison, IS NOT NULL would be taken as the lower bound in the index.
-            where = _all(narrowed or [Sql(f"d.name = ? AND {holding}", (field.name,))])
-            yield Walk(source + _JOIN, where, column, "d.run_id", type_held)
+            named = Sql(f"d.name = ? AND {holding}", (field.name,))
+            where = _all([found.where for found in narrowing] or [named])
+            parts_held = tuple(found.part for found in narrowing)
+            yield Walk(source + _JOIN, where, column, "d.run_id", type_held, parts_held)
 
 
 def _stretches(field: Field) -> list[tuple[str, str, str, type[str] | type[float]]]:

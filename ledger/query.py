@@ -28,8 +28,8 @@ _COLUMNS = (
 SUBMITTED_VERSION = 1
 
 
+# In the order of the fields of `Facts`.
 _FACTS = (("tags", "value"), ("properties", "value"), ("params", "value"), ("metrics", "last"))
-_AT_ONCE = 500
 
 
 class RunRow(NamedTuple):
@@ -108,7 +108,7 @@ class Query:
         """The same questions to the ledger as it was: after its event `as_of` (a seq), or at a time.
 
         Times are written as in filters: `2026-01-31`, `2026-01-31T12:00Z`, `7d ago`; a day is meant to its end.
-        The first question replays the events up to there in memory, about 10 microseconds each; the last such
+        The first question replays the events up to there in memory, a second or two for 100,000; the last such
         ledger is kept. Raises BadFilter for text that is neither.
         """
         from onrecord.ledger.past import PastJournal, seq_of
@@ -145,13 +145,18 @@ class Query:
     def facts(self, run_ids: Sequence[str]) -> dict[str, Facts]:
         """Tags, properties, parameters and metrics of these runs, in four statements however many they are."""
         self._journal.catch_up()
-        found = {run_id: Facts({}, {}, {}, {}) for run_id in run_ids}
+        found, asked = [Facts({}, {}, {}, {}) for _ in run_ids], json.dumps(list(run_ids))
         for place, (table, column) in enumerate(_FACTS):
-            of_run = {run_id: facts[place] for run_id, facts in found.items()}
-            select = f"SELECT run_id, name, {column} FROM {table}"  # noqa: S608
-            for run_id, name, value in self._of_runs(select, run_ids):
-                of_run[run_id][name] = value
-        return found
+            of_run = [facts[place] for facts in found]
+            # The place in the list instead of the id: 26 characters a row less to make.
+            rows = self._journal.fetch(
+                f"SELECT asked.key, e.name, e.{column} FROM json_each(?) AS asked"  # noqa: S608
+                f" CROSS JOIN {table} AS e ON e.run_id = asked.value",
+                (asked,),
+            )
+            for number, name, value in rows:
+                of_run[number][name] = value
+        return dict(zip(run_ids, found, strict=True))
 
     def values(self, run_ids: Sequence[str], fields: Sequence[Field]) -> dict[str, tuple[str | float | None, ...]]:
         """The value of each field of these runs, None where a run has none."""
@@ -159,7 +164,11 @@ class Query:
         columns = [compiler.value(field) for field in fields]
         selected = ", ".join(["r.run_id", *(column.text for column in columns)])
         values = [value for column in columns for value in column.values]
-        rows = self._of_runs(f"SELECT {selected} FROM runs AS r", run_ids, values)  # noqa: S608 - see filter_sql
+        rows = self._journal.fetch(
+            f"SELECT {selected} FROM json_each(?) AS asked"  # noqa: S608 - see filter_sql
+            " CROSS JOIN runs AS r ON r.run_id = asked.value",
+            (*values, json.dumps(list(run_ids))),
+        )
         return {row[0]: tuple(row[1:]) for row in rows}
 
     def parsed(self, wanted: str | Filter) -> Filter:
@@ -189,14 +198,6 @@ class Query:
             "SELECT type FROM pragma_table_list WHERE name = 'search' ORDER BY schema DESC LIMIT 1"
         )
         return bool(rows[0][0] == "virtual")
-
-    def _of_runs(self, select: str, run_ids: Sequence[str], values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        found: list[tuple[Any, ...]] = []
-        for start in range(0, len(run_ids), _AT_ONCE):
-            some = run_ids[start : start + _AT_ONCE]
-            where = f"WHERE run_id IN ({', '.join('?' * len(some))})"
-            found += self._journal.fetch(f"{select} {where}", (*values, *some))
-        return found
 
     def run(self, run_id: str) -> RunRow:
         """The run with this full id. Raises UnknownRun."""

@@ -78,24 +78,28 @@ class Search:
 
     def _cheaper(self, stretches: list[Walk] | None, limit: int) -> Drive | None:
         # The condition to begin with, or None where walking in order is expected to look at fewer runs.
-        found = [(part, one) for part in self._parts if (one := drive(part, self._compiler)) is not None]
+        found = [one for part in self._parts if (one := drive(part, self._compiler)) is not None]
         key = self._order[0].field if stretches is not None else None
-        drives = [one for part, one in found if key is None or getattr(part, "field", None) != key]
+        drives = [one for one in found if key is None or getattr(one.part, "field", None) != key]
         if not drives:
             return None
         most, counts = _FEW, [self._count(one, _FEW) for one in drives]
         if min(counts) == _FEW and len(self._parts) > 1:
             most, counts = _MANY, [self._count(one, _MANY) for one in drives]
-        least = min(counts)
+        least, known = min(counts), {id(one.part): count for one, count in zip(drives, counts, strict=True)}
+        # What holds of few is asked first of each run.
+        self._parts = tuple(sorted(self._parts, key=lambda part: known.get(id(part), most)))
         # Without an index that has the order, all runs would be looked at and sorted.
         if least <= limit or (self._order and stretches is None):
             return drives[counts.index(least)]
         runs, expected = self._runs(), float(limit)
         for count in counts:
             expected *= runs / count if count < most else _SPARED
+        if least >= min(expected, most):
+            return None
         # Conditions on the key itself bound the walk.
-        bounds = [self._count(one, most) for part, one in found if one not in drives]
-        return drives[counts.index(least)] if least < min([expected, most, *bounds]) else None
+        bounds = [self._count(one, least) for one in found if one not in drives]
+        return drives[counts.index(least)] if least <= min(bounds, default=least) else None
 
     def _count(self, found: Drive, most: int) -> int:
         sql = f"SELECT count(*) FROM (SELECT 1 FROM {found.counted} WHERE {found.where.text} LIMIT ?)"  # noqa: S608
@@ -123,7 +127,8 @@ class Search:
         compiler = self._compiler.beside(walk.tie)
         names = [walk.key if walk.holds else "NULL", *(f"k{place}" for place in range(1, len(self._order)))]
         keys = [Sql(walk.key), *(compiler.value(key.field) for key in self._order[1:])]
-        conditions = [walk.where, compiler.condition(And(self._parts))]
+        parts = tuple(part for part in self._parts if not any(part is one for one in walk.parts))
+        conditions = [walk.where, compiler.condition(And(parts))]
         if walk.holds is None:
             conditions.append(compiler.condition(Not(Exists(self._order[0].field))))
         return self._statement(

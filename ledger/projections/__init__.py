@@ -1,7 +1,8 @@
 """Read models: tables that can be dropped and rebuilt from the events at any time, one file each.
 
 `runs` is kept in the transaction that appends, because every append reads it; the others catch up
-lazily from a position that is stored in the same transaction as their rows.
+lazily from a position that is stored in the same transaction as their rows. When all are made anew, `runs` is
+filled last: a read model that catches up asks its own tables and the events, never `runs`.
 """
 
 from __future__ import annotations
