@@ -57,5 +57,13 @@ class BadRunId(LedgerError):
     """The text cannot be a run id or the start of one. Attribute: `text`."""
 
 
+class RunNotEnded(LedgerError):
+    """What is asked for needs a run that has ended. Attributes: `run_id`, `status`."""
+
+
+class ErasureUnfinished(LedgerError):
+    """Erased from the history, but not yet from every byte of its files. Attributes: `path`, `waited` (seconds)."""
+
+
 class BadEvent(LedgerError):
     """An event holds something that cannot be stored exactly. Attribute: `event`."""

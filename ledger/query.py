@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from onrecord.ledger.errors import AmbiguousRun, UnknownRun
 from onrecord.ledger.ids import LENGTH, clean_prefix
 from onrecord.ledger.journal import Journal
-from onrecord.ledger.states import TERMINAL
+from onrecord.ledger.states import ERASED, TERMINAL
 
 if TYPE_CHECKING:
     from onrecord.ledger.events import RunMetrics, Series
@@ -49,7 +49,14 @@ class RunRow(NamedTuple):
     @property
     def display_name(self) -> str:
         """The name given at submit, or the experiment's name with the run's number."""
+        if not self.experiment and self.erased:
+            return "(erased)"
         return self.name or f"{self.experiment}_{self.number}"
+
+    @property
+    def erased(self) -> bool:
+        """Whether what its events said was erased."""
+        return self.run_type == ERASED
 
     @property
     def duration_seconds(self) -> float | None:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from onrecord.ledger.ids import encode as id_text
+from onrecord.ledger.erasures import Erasures
 from onrecord.ledger.projections import ALL, HOT, LAZY
 from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.run_state import TYPES, RunState
@@ -14,15 +15,16 @@ _BATCH = 2000
 
 
 class RunsReplay:
-    """The table of runs as the events make it, in memory.
+    """The table of runs as the events make it, in memory; whole once `finish` was called.
 
-    >>> RunsReplay().states
+    >>> RunsReplay().finish()
     {}
     """
 
     def __init__(self) -> None:
         self.states: dict[str, RunState] = {}
         self._numbers: dict[str, int] = {}
+        self._erasures = Erasures()
 
     def take(self, recorded: Recorded) -> None:
         """Go one event on. One of a run that was never submitted has no row; the audit names it."""
@@ -30,6 +32,21 @@ class RunsReplay:
             self.states[recorded.run_id] = RunState.submitted(recorded, self._next_number)
         elif recorded.run_id in self.states:
             self.states[recorded.run_id].take(recorded)
+            self._erasures.take(recorded)
+
+    def note(self, recorded: Recorded) -> None:
+        """Hear of an erasure that came after the last event to be taken: payloads before it may be gone."""
+        self._erasures.take(recorded)
+
+    def finish(self) -> dict[str, RunState]:
+        """Every run by id. What an erased run was is said after its number was given to others: they are told here."""
+        if self._erasures:
+            self._numbers, kept = {}, self._erasures.numbers()
+            for state in self.states.values():
+                number = self._erasures.place(state) or kept.get(state.run_id)
+                state.number = number or self._next_number(state.experiment)
+                self._numbers[state.experiment] = max(state.number, self._numbers.get(state.experiment, 0))
+        return self.states
 
     def _next_number(self, experiment: str) -> int:
         number = self._numbers[experiment] = self._numbers.get(experiment, 0) + 1
@@ -109,4 +126,4 @@ def replayed_runs(rows: Iterable[tuple[int, bytes, int, str, int, bytes | None]]
         elif run_id in replay.states:
             # Most events only count.
             replay.states[run_id].head = rseq
-    return replay.states
+    return replay.finish()

@@ -41,7 +41,8 @@ _SELECT = f"SELECT {_COLUMNS} FROM runs WHERE run_id = ?"  # noqa: S608
 _INSERT = f"INSERT INTO runs({_COLUMNS}) VALUES ({', '.join('?' * len(RunState.COLUMNS))})"  # noqa: S608
 _UPDATE = f"UPDATE runs SET {', '.join(f'{name} = ?' for name in RunState.MUTABLE)} WHERE seq = ?"  # noqa: S608
 _TOUCH = "UPDATE runs SET head = ? WHERE seq = ?"
-_NEXT_NUMBER = "SELECT coalesce(max(number), 0) + 1 FROM runs WHERE experiment = ?"
+# Erased runs without an experiment have negative numbers.
+_NEXT_NUMBER = "SELECT coalesce(max(max(number), 0), 0) + 1 FROM runs WHERE experiment = ?"
 
 
 def load(connection: sqlite3.Connection, run_id: str) -> RunState | None:
@@ -67,6 +68,12 @@ def update(connection: sqlite3.Connection, state: RunState, *, only_head: bool) 
         connection.execute(_TOUCH, (state.head, state.seq))
     else:
         connection.execute(_UPDATE, (*state.mutable_values, state.seq))
+
+
+def replace(connection: sqlite3.Connection, state: RunState) -> None:
+    """Write every column of a run that is in the table."""
+    connection.execute("DELETE FROM runs WHERE seq = ?", (state.seq,))
+    connection.execute(_INSERT, state.values)
 
 
 def insert(connection: sqlite3.Connection, states: Iterable[RunState]) -> None:
