@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,6 +30,7 @@ from onrecord.snapshot.errors import (
 )
 from onrecord.snapshot.index import Index, Place
 from onrecord.snapshot.layout import LOOSE_FROM, Layout
+from onrecord.snapshot.locks import locked
 from onrecord.snapshot.stable import KindChanged, expect, read_stable, read_whole
 from onrecord.snapshot.streams import clone, copy_hashing, hash_file, write_all
 from onrecord.snapshot.writer import Writer
@@ -80,6 +82,33 @@ class Store:
     def identity(self) -> str:
         """A name of this very store: what another store knows must not be believed of this one."""
         return self._index.identity
+
+    @contextmanager
+    def in_use(self, *, alone: bool = False) -> Iterator[None]:
+        """Nothing leaves the store for the length of the block.
+
+        For whoever stores objects, or finds them stored already, and refers to them elsewhere only afterwards.
+        `alone`: for whoever removes objects; waits until nobody else is in such a block.
+        """
+        self._index.prepare()
+        with locked(self._layout.use_lock, shared=not alone):
+            yield
+
+    def remove(self, digests: Iterable[str]) -> tuple[int, int]:
+        """Remove objects for good, as `gc.Removal` says; how many, and the bytes by which the store is smaller.
+
+        The caller is in a block of `in_use(alone=True)`. Those that the store lacks are no error. Durable on
+        return. Errors: DiskFull, StoreError; then nothing has gone.
+        """
+        from onrecord.snapshot.gc import Removal
+
+        wanted = {from_hex(digest) for digest in digests}
+        try:
+            return Removal(self._layout, self._index).run(wanted)
+        except OSError as error:
+            if is_full(error):
+                raise disk_full(self.folder) from error
+            raise
 
     def writer(self) -> Writer:
         """Begin a write of many objects that become visible together."""
@@ -165,6 +194,18 @@ class Store:
 
     def fetch(self, place: Place) -> bytes:
         """The bytes of an object whose place is known, checked."""
+        try:
+            return self._fetch(place)
+        except ObjectCorrupt:
+            return self._fetch(self._looked_up_again(place))
+
+    def _looked_up_again(self, place: Place) -> Place:
+        # Another process may have removed objects since, and have put what it kept of their packs into new ones.
+        self._packs.close()
+        self._index.forget_names()
+        return self.place(place.digest)
+
+    def _fetch(self, place: Place) -> bytes:
         if place.pack is None:
             with self._loose(place) as source:
                 data = source.read()
