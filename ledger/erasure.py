@@ -11,8 +11,8 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from onrecord.ledger.append import Append
 from onrecord.ledger.codec import encode
 from onrecord.ledger.errors import ErasureUnfinished, RunNotEnded, UnknownRun
 from onrecord.ledger.events import PayloadErased, RunImported, RunSealed
@@ -44,7 +44,7 @@ def erase(
     """
     with journal.writing() as (connection, append):
         writer = append(run_id)
-        row = _ended_row(connection, writer)
+        row = _ended_row(connection, writer.run_id)
         kept = _KEPT[:-1] if experiment_too and row.experiment else _KEPT
         versions = _erasable(connection, writer.stream, kept)
         if not versions:
@@ -54,7 +54,9 @@ def erase(
             "UPDATE events SET payload = NULL, salt = NULL WHERE stream = ? AND rseq = ?",
             [(writer.stream, version) for version in versions],
         )
-        event = PayloadErased(versions=versions, reason=reason, by=by, files=files, **_place(connection, row, experiment_too))
+        event = PayloadErased(
+            versions=versions, reason=reason, by=by, files=files, **_place(connection, row, experiment_too)
+        )
         writer.add(*encode(event), event)
         writer.done()
         runs.replace(connection, _replayed(connection, writer.stream))
@@ -91,6 +93,13 @@ def scrub(journal: Journal, wait_seconds: float = 10.0) -> None:
             time.sleep(_PAUSE_SECONDS)
 
 
+def refuse_living(journal: Journal, run_ids: Sequence[str]) -> None:
+    """Refuse runs that have not ended, before anything of the others is erased. Raises UnknownRun, RunNotEnded."""
+    with journal.alone() as database:
+        for run_id in run_ids:
+            _ended_row(database.connection, run_id)
+
+
 def _vacuum(connection: sqlite3.Connection, path: Path) -> None:
     # Freed pages, and the free room inside of others, may hold copies from before `secure_delete` was on.
     try:
@@ -107,10 +116,10 @@ def _vacuum(connection: sqlite3.Connection, path: Path) -> None:
         ) from problem
 
 
-def _ended_row(connection: sqlite3.Connection, writer: Append) -> RunState:
-    row = runs.load(connection, writer.run_id)
+def _ended_row(connection: sqlite3.Connection, run_id: str) -> RunState:
+    row = runs.load(connection, run_id)
     if row is None:
-        raise UnknownRun(f"there is no run {writer.run_id}", next_step="onrecord ls", run_id=writer.run_id)
+        raise UnknownRun(f"there is no run {run_id}", next_step="onrecord ls", run_id=run_id)
     if row.status not in TERMINAL:
         raise RunNotEnded(
             f"run {row.run_id} is {row.status}: only what has ended can be erased",
@@ -131,7 +140,7 @@ def _erasable(connection: sqlite3.Connection, stream: bytes, kept: Sequence[str]
     return [version for (version,) in rows]
 
 
-def _place(connection: sqlite3.Connection, row: RunState, experiment_too: bool) -> dict[str, object]:
+def _place(connection: sqlite3.Connection, row: RunState, experiment_too: bool) -> dict[str, Any]:
     if row.experiment and not experiment_too:
         return {"experiment": row.experiment, "number": row.number}
     if row.number < 0:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.erasures import Erasures
+from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.projections import ALL, HOT, LAZY
 from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.run_state import TYPES, RunState

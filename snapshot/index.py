@@ -218,7 +218,9 @@ class Index:
 
     def _connect(self) -> sqlite3.Connection:
         self._layout.make()
-        connection = sqlite3.connect(self._layout.index, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            self._layout.index, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
         try:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA wal_autocheckpoint=0")

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from onrecord.cli.common import json_option, open_workspace, print_json
+from onrecord.cli.common import json_option, open_workspace, print_json, state_named
 from onrecord.cli.text import Style, ago, columns, duration, narrate, printable
 from onrecord.documents import run_document, status_of
-from onrecord.errors import OnRecordError
-from onrecord.ledger.states import ALL_STATES
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ def command(
         limit = _SHOWN
     # One more than is shown tells whether there are more.
     rows = workspace.query.runs(
-        experiment=experiment, status=_state(status), tags=wanted, limit=-1 if limit is None else limit + 1
+        experiment=experiment, status=state_named(status), tags=wanted, limit=-1 if limit is None else limit + 1
     )
     more = limit is not None and len(rows) > limit
     rows = rows[:limit]
@@ -64,19 +62,6 @@ def command(
         narrate("there are more; -n N or --all shows them")
 
 
-def _state(given: str | None) -> str | None:
-    if given is None:
-        return None
-    for state in ALL_STATES:
-        if state.lower() == given.lower().replace("_", "").replace("-", ""):
-            return state
-    raise OnRecordError(
-        f"there is no status '{given}'",
-        why=f"a run is {', '.join(ALL_STATES)}",
-        next_step="onrecord ls --status Failed",
-    )
-
-
 def _print_table(workspace: Workspace, rows: list[RunRow]) -> None:
     style, tags = Style(sys.stdout), workspace.query.tags()
     shorten = short_ids([row.run_id for row in rows])
@@ -85,7 +70,7 @@ def _print_table(workspace: Workspace, rows: list[RunRow]) -> None:
         exit_code = "-" if row.exit_code is None else str(row.exit_code)
         marks = " ".join(f"{key}={value}" if value else key for key, value in tags.get(row.run_id, {}).items())
         table.append(
-            [shorten[row.run_id], status_of(workspace, row), printable(row.display_name), ago(row.created_at),
+            [shorten[row.run_id], status_of(workspace, row), _name(row), ago(row.created_at),
              duration(row.duration_seconds),
              exit_code, printable(marks)]
         )  # fmt: skip
@@ -95,6 +80,11 @@ def _print_table(workspace: Workspace, rows: list[RunRow]) -> None:
         cells[1] = style.status(texts[1], len(cells[1]))
         cells[6] = style.dim(cells[6])
         print("  ".join(cells).rstrip())
+
+
+def _name(row: RunRow) -> str:
+    name = printable(row.display_name)
+    return f"{name} (erased)" if row.erased and row.experiment else name
 
 
 def short_ids(run_ids: list[str]) -> dict[str, str]:

@@ -41,7 +41,7 @@ from onrecord.ledger.events import (
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.query import Query
 
-SECRET = "s3cr3t-horse-battery"
+SECRET = "s3cr3t-horse-battery"  # noqa: S105
 
 
 def secretive_life() -> list[Event | Unknown]:
