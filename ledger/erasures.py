@@ -25,10 +25,14 @@ class Erasures:
             self._places[recorded.run_id] = event.experiment, event.number
             if event.numbers:
                 self._numbers[recorded.run_id] = event.numbers
-        elif recorded.type == RunImported.type and recorded.run_id in self._places:
-            # What was said in the ledger where the run came from: numbers are given anew here.
-            self._places[recorded.run_id] = self._places[recorded.run_id][0], None
-            self._numbers.pop(recorded.run_id, None)
+        elif recorded.type == RunImported.type:
+            self.import_run(recorded.run_id)
+
+    def import_run(self, run_id: str) -> None:
+        """What was said of the run so far was said in the ledger where it came from: numbers are given anew here."""
+        if run_id in self._places:
+            self._places[run_id] = self._places[run_id][0], None
+            self._numbers.pop(run_id, None)
 
     def numbers(self) -> dict[str, int]:
         """By run: the number that a run keeps although one before it has left its experiment."""

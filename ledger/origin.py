@@ -66,7 +66,7 @@ def seal_fits(seal: Recorded, stream: bytes, events: Sequence[StoredEvent]) -> b
     if not isinstance(event, RunSealed) or event.count != len(before):
         return False
     seqs = next(filter(None, map(_seqs, events[seal.version :])), None)
-    return _root(before, stream, seqs or [one.seq for one in events]) == event.root
+    return root_of_events(before, stream, seqs or [one.seq for one in events]) == event.root
 
 
 def fits_its_events(imported: Recorded, stream: bytes, events: Sequence[StoredEvent]) -> bool:
@@ -75,7 +75,7 @@ def fits_its_events(imported: Recorded, stream: bytes, events: Sequence[StoredEv
     return (
         isinstance(event, RunImported)
         and len(event.seqs) == len(before)
-        and _root(before, stream, event.seqs) == event.root
+        and root_of_events(before, stream, event.seqs) == event.root
     )
 
 
@@ -84,7 +84,8 @@ def _seqs(stored: StoredEvent) -> list[int] | None:
     return event.seqs if isinstance(event, RunImported) else None
 
 
-def _root(events: Sequence[StoredEvent], stream: bytes, seqs: Sequence[int]) -> str | None:
+def root_of_events(events: Sequence[StoredEvent], stream: bytes, seqs: Sequence[int]) -> str | None:
+    """The Merkle root (64 hex digits) over the leaves that events had where `seqs` were their numbers; None: none."""
     if len(seqs) < len(events):
         return None
     try:

@@ -38,6 +38,10 @@ class RunsReplay:
         """Hear of an erasure that came after the last event to be taken: payloads before it may be gone."""
         self._erasures.take(recorded)
 
+    def note_import(self, run_id: str) -> None:
+        """Hear that the run's events so far come from another ledger."""
+        self._erasures.import_run(run_id)
+
     def finish(self) -> dict[str, RunState]:
         """Every run by id. What an erased run was is said after its number was given to others: they are told here."""
         if self._erasures:

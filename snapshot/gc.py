@@ -12,36 +12,41 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from onrecord.snapshot.digest import from_hex
 from onrecord.snapshot.index import Index, Place
 from onrecord.snapshot.layout import HEADER_SIZE, PACK_MAGIC, Layout, sync_folder
 from onrecord.snapshot.leftovers import Claim
-from onrecord.snapshot.manifest import read_root, read_tree
 from onrecord.snapshot.store import Store
 from onrecord.snapshot.streams import write_all
-from onrecord.snapshot.tree import FOLDER, LINK
+from onrecord.snapshot.tree import FOLDER, LINK, decode_root, decode_tree
 
 
 def needed_by(store: Store, snapshots: Iterable[str]) -> set[str]:
-    """Every address (64 hex digits) that some snapshots need; a folder that several of them hold is read once.
+    """Every address (64 hex digits) that some snapshots of a store need. Errors as `needed`."""
+    return needed(lambda digest: store.fetch(store.place(digest)), snapshots)
 
-    Errors as `objects_of`: where a listing cannot be read, what it needs is not known.
+
+def needed(read: Callable[[bytes], bytes], snapshots: Iterable[str]) -> set[str]:
+    """Every address that some snapshots need, whose objects `read` gives; a listing that several hold is read once.
+
+    Errors: those of `read`, and ManifestError; where a listing cannot be read, what it needs is not known.
     """
-    needed: set[bytes] = set()
+    found: set[bytes] = set()
     for snapshot in sorted(set(snapshots)):
-        needed.add(from_hex(snapshot))
-        stack = [read_root(store, snapshot).tree]
+        digest = from_hex(snapshot)
+        found.add(digest)
+        stack = [decode_root(read(digest), digest).tree]
         while stack:
             tree = stack.pop()
-            if tree in needed:
+            if tree in found:
                 continue
-            needed.add(tree)
-            nodes = read_tree(store, tree)
+            found.add(tree)
+            nodes = decode_tree(read(tree), tree)
             stack += [node.value for node in nodes if node.kind == FOLDER]
-            needed.update(node.value for node in nodes if node.kind not in (FOLDER, LINK))
-    return {digest.hex() for digest in needed}
+            found.update(node.value for node in nodes if node.kind not in (FOLDER, LINK))
+    return {digest.hex() for digest in found}
 
 
 class Removal:

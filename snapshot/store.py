@@ -16,7 +16,7 @@ from typing import Self
 
 import attrs
 
-from onrecord.snapshot.digest import digest_of, from_hex
+from onrecord.snapshot.digest import digest_of, from_hex, hasher
 from onrecord.snapshot.encoding import decode
 from onrecord.snapshot.errors import (
     ObjectCorrupt,
@@ -142,6 +142,20 @@ class Store:
     def read(self, digest: str) -> bytes:
         """The bytes of an object, checked. Errors: ObjectMissing, ObjectCorrupt."""
         return self.fetch(self.place(from_hex(digest)))
+
+    def pieces(self, digest: str) -> Iterator[bytes]:
+        """The bytes of an object of any size in pieces; ObjectCorrupt after the last one when they were wrong."""
+        place = self.place(from_hex(digest))
+        if place.pack is not None:
+            yield self.fetch(place)
+            return
+        state = hasher()
+        with self._loose(place) as source:
+            while piece := os.read(source.fileno(), LOOSE_FROM):
+                state.update(piece)
+                yield piece
+        if state.digest() != place.digest:
+            raise corrupt(place.digest, "its bytes hash to something else")
 
     def copy_to(self, digest: str, destination: Path) -> int:
         """Write an object to a file, checked, replacing what stands there; returns its size in bytes.

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from onrecord.snapshot.digest import digest_of
+from onrecord.snapshot.digest import digest_of, hasher
 from onrecord.snapshot.encoders import Encoded, Encoders
 from onrecord.snapshot.encoding import RAW
 from onrecord.snapshot.errors import disk_full, is_full
@@ -109,6 +109,27 @@ class Writer:
         self._seen.add(digest)
         self._large[digest] = (path, read)
         return digest, read
+
+    def add_pieces(self, pieces: Iterable[bytes]) -> tuple[bytes, int]:
+        """Add an object of any size that comes in pieces; its address and its bytes."""
+        self._rely_on_store()
+        self._go_bulk()
+        path, fd = self._claimed().new_file()
+        try:
+            state, size = hasher(), 0
+            for piece in pieces:
+                state.update(piece)
+                size += write_all(fd, piece)
+            digest = state.digest()
+            if digest in self._seen or self._index.known([digest]):
+                path.unlink()
+                return digest, size
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        self._seen.add(digest)
+        self._large[digest] = (path, size)
+        return digest, size
 
     def forget_large(self, digest: bytes) -> None:
         """Drop a large object again that this write has added; without effect on any other."""

@@ -54,12 +54,14 @@ def load(connection: sqlite3.Connection, run_id: str) -> RunState | None:
 def submit(connection: sqlite3.Connection, recorded: Recorded) -> RunState:
     """A new run, in the table."""
 
-    def number_in(experiment: str) -> int:
-        return int(connection.execute(_NEXT_NUMBER, (experiment,)).fetchone()[0])
-
-    state = RunState.submitted(recorded, number_in)
+    state = RunState.submitted(recorded, lambda experiment: next_number(connection, experiment))
     connection.execute(_INSERT, state.values)
     return state
+
+
+def next_number(connection: sqlite3.Connection, experiment: str) -> int:
+    """The number that the next run of an experiment gets."""
+    return int(connection.execute(_NEXT_NUMBER, (experiment,)).fetchone()[0])
 
 
 def update(connection: sqlite3.Connection, state: RunState, *, only_head: bool) -> None:
