@@ -6,13 +6,15 @@ behind them keeps the numbers that they had, by which a seal can still be checke
 
 from __future__ import annotations
 
+import json
 import sqlite3
+import zlib
 from collections.abc import Sequence
 
 from onrecord.ledger import merkle
 from onrecord.ledger.codec import encode
 from onrecord.ledger.errors import BadRun, RunDiffers
-from onrecord.ledger.events import RunEvidence, RunImported, RunSealed
+from onrecord.ledger.events import RunEvidence, RunImported, RunMetrics, RunSealed
 from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.origin import StoredEvent, fits_its_events, root_of_events, seal_fits, stored_events
@@ -21,6 +23,10 @@ from onrecord.ledger.replay import RunsReplay
 from onrecord.ledger.run_state import RunState
 from onrecord.ledger.states import TERMINAL, state_after
 
+# Of a chunk of points: two million of them; a conductor packs what a spool of some megabytes holds.
+_MOST_BYTES = 64 << 20
+_DEFLATE_RATIO = 1032  # at most (https://zlib.net/zlib_tech.html)
+_INFLATED_AT_ONCE = 1 << 20
 # What a ledger says of an import is not part of what happened to the run.
 _BOOKKEEPING = frozenset({RunImported.type, RunEvidence.type})
 
@@ -99,6 +105,39 @@ def _check_commitment(run_id: str, event: StoredEvent) -> None:
         return
     if merkle.payload_commitment(event.salt, event.payload) != event.commitment:
         raise _bad(run_id, f"the payload of event {event.version} ({event.type}) is not what was committed to")
+    if event.type == RunMetrics.type and _unpacks_to_too_much(event.payload):
+        raise _bad(run_id, f"the points of event {event.version} unpack to more than {_MOST_BYTES} bytes")
+
+
+def _unpacks_to_too_much(payload: bytes) -> bool:
+    """Whether the columns of a chunk inflate beyond what a conductor ever packs; whoever lists runs unpacks them."""
+    if len(payload) * _DEFLATE_RATIO <= _MOST_BYTES:
+        return False
+    left = _MOST_BYTES
+    try:
+        start = 8 + int.from_bytes(payload[4:8], "big")
+        sizes = [size for entry in json.loads(payload[8:start])["series"] for size in entry["sizes"]]
+        for size in sizes:
+            # Some columns begin with a byte that says how they are kept.
+            left -= max(_inflated(payload[start + skipped : start + size], left) for skipped in (0, 1))
+            start += size
+            if left <= 0:
+                return True
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return False  # no chunk: nobody unpacks it
+    return False
+
+
+def _inflated(column: bytes, most: int) -> int:
+    # An error at the end does not undo what was inflated before it.
+    inflater, count = zlib.decompressobj(), 0
+    try:
+        while column and count < most:
+            count += len(inflater.decompress(column, _INFLATED_AT_ONCE))
+            column = inflater.unconsumed_tail
+    except zlib.error:
+        pass
+    return count
 
 
 def _is_in(run_id: str, here: Sequence[StoredEvent], events: Sequence[StoredEvent]) -> bool:

@@ -44,10 +44,26 @@ class StoredEvent(NamedTuple):
         return Recorded.stored(self.seq, run_id, self.version, self.type, self.at, self.payload)
 
 
+# The event that makes a ledger this one and no other: its first, or, where that came with an import and another
+# ledger has it too, the import of that run, which is salted at random. Nothing that comes later changes it.
+FIRST_OWN_LEAF = """
+SELECT leaf FROM events WHERE seq = coalesce(
+    (SELECT max(seq) FROM events WHERE stream = (SELECT stream FROM events WHERE seq = 1) AND type = 'run.imported'), 1)
+"""
+
+
 def origin_of(journal: Journal) -> str | None:
-    """The name of this ledger, from its first event; None while it has none."""
-    rows = journal.fetch("SELECT leaf FROM events WHERE seq = 1")
+    """The name of this ledger, from its first own event; None while it has none."""
+    rows = journal.fetch(FIRST_OWN_LEAF)
     return ORIGIN + rows[0][0].hex()[:32] if rows else None
+
+
+def origin_told_by(stream: bytes, events: Sequence[StoredEvent]) -> str | None:
+    """The name of the ledger that all events of a run come from, where they have its first event; else None."""
+    if not events or events[0].seq != 1:
+        return None
+    own = next((event for event in reversed(events) if event.type == RunImported.type), events[0])
+    return ORIGIN + own.leaf(stream, own.seq).hex()[:32]
 
 
 def stored_events(journal: Journal, run_id: str) -> list[StoredEvent]:

@@ -13,8 +13,7 @@ from onrecord.ledger.event_lines import parse_event_lines
 from onrecord.ledger.events import RunEvidence
 from onrecord.ledger.ids import decode
 from onrecord.ledger.imports import check_run, import_run, is_present
-from onrecord.ledger.merkle import leaf_hash
-from onrecord.ledger.origin import ORIGIN, StoredEvent
+from onrecord.ledger.origin import StoredEvent, origin_told_by
 from onrecord.snapshot.digest import digest_of, hasher
 from onrecord.snapshot.errors import SnapshotError
 from onrecord.snapshot.gc import needed
@@ -102,15 +101,9 @@ def _events(bundle: Bundle, run: BundledRun) -> list[StoredEvent]:
         raise bundle.bad(problem.why, name) from problem
     if len(events) != run.events:
         raise bundle.bad("it has another number of events than its list of contents says", name)
-    first = events[0]
-    if first.seq == 1 and bundle.manifest.origin != _origin(run.run_id, first):
+    if origin_told_by(decode(run.run_id), events) not in (None, bundle.manifest.origin):
         raise bundle.bad("it is not from the ledger that it names", name)
     return events
-
-
-def _origin(run_id: str, first: StoredEvent) -> str:
-    leaf = leaf_hash(1, decode(run_id), first.version, first.at, first.type, first.commitment)
-    return ORIGIN + leaf.hex()[:32]
 
 
 def _receipt(bundle: Bundle, run: BundledRun) -> list[RunEvidence]:
