@@ -23,8 +23,8 @@ from onrecord.ledger.replay import RunsReplay
 from onrecord.ledger.run_state import RunState
 from onrecord.ledger.states import TERMINAL, state_after
 
-# Of a chunk of points: two million of them; a conductor packs what a spool of some megabytes holds.
-_MOST_BYTES = 64 << 20
+# Of a chunk of points: a conductor packs what 4 MB of a spool hold, or one point that is longer.
+_MOST_BYTES = 256 << 20
 _DEFLATE_RATIO = 1032  # at most (https://zlib.net/zlib_tech.html)
 _INFLATED_AT_ONCE = 1 << 20
 # What a ledger says of an import is not part of what happened to the run.
