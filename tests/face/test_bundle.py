@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sqlite3
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from onrecord.bundle import MANIFEST, BadBundle, Bundle
 from onrecord.exporting import BundleExists, export_runs, with_descendants
 from onrecord.importing import import_bundle
 from onrecord.ledger import merkle
-from onrecord.ledger.errors import RunDiffers, RunNotEnded
+from onrecord.ledger.errors import NewerLedger, RunDiffers, RunNotEnded
 from onrecord.ledger.event_lines import event_lines, parse_event_lines
 from onrecord.ledger.events import RunEvidence, RunMetrics, RunTagged, Series, Unknown
 from onrecord.ledger.ids import decode
@@ -550,6 +551,18 @@ def test_many_points_that_pack_well_are_no_mass(tmp_path: Path) -> None:
     a.journal.append(run.id, [RunMetrics(series=[series, noise], spool_end=20)], seal=True)
     carried(a, b, tmp_path / "bundle")
     assert b.get_run(run.id).get_metrics("flat")["flat"] == [0.5] * count
+
+
+def test_a_ledger_that_cannot_be_written_takes_nothing_in(good: tuple[Path, str, str], tmp_path: Path) -> None:
+    found = workspace(tmp_path / "a")
+    found.close()
+    connection = sqlite3.connect(found.layout.ledger)
+    connection.execute("PRAGMA user_version = 7")
+    connection.close()
+    with pytest.raises(NewerLedger):
+        import_bundle(found, good[0])
+    assert found.journal.size() == 0
+    assert not (found.layout.objects / "index.db").exists()
 
 
 def test_two_who_import_the_same_at_once_take_it_in_once(good: tuple[Path, str, str], tmp_path: Path) -> None:

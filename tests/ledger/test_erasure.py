@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ from make_ledger import (
     whole_life,
 )
 
+from onrecord.ledger import erasure, replay
 from onrecord.ledger.audit import audit
 from onrecord.ledger.db import Database
 from onrecord.ledger.erasure import erase, scrub
@@ -40,6 +43,8 @@ from onrecord.ledger.events import (
 )
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.query import Query
+from onrecord.ledger.recorded import Recorded
+from onrecord.ledger.schema import PROJECTION_VERSIONS
 
 SECRET = "s3cr3t-horse-battery"  # noqa: S105
 
@@ -113,6 +118,71 @@ def test_after_erasing_no_file_of_the_ledger_holds_the_secret(
         rebuilt(book)
         assert files_with(tmp_path) == []
         assert [Query(book).run(one).status for one in (run, *neighbours)] == ["Failed", "Completed", "Completed"]
+
+
+def test_copies_on_pages_that_were_freed_by_a_careless_sqlite_go_too(tmp_path: Path) -> None:
+    with journal(tmp_path) as book:
+        book.database.connection.execute("PRAGMA secure_delete = OFF")
+        run = run_id()
+        book.append(run, [submitted(), RunTagged(tags={"large": SECRET * 2000})])
+        book.catch_up()
+        book.append(run, [RunTagged(removed=["large"]), *whole_life()[2:]], seal=True)
+        book.catch_up()
+        erase(book, run)
+        with book.database.lock:
+            book.database.empty_log()
+        assert files_with(tmp_path), "no copy on a free page: the test proves nothing"
+        scrub(book)
+        assert files_with(tmp_path) == []
+
+
+class Words:
+    """A read model of later: a full-text index, or a table that does not say whose its rows are."""
+
+    NAME = "words"
+    VERSION = 1
+    TABLES = ("words",)
+    TYPES = frozenset({"run.tagged"})
+
+    def __init__(self, schema: str) -> None:
+        self.SCHEMA = schema
+
+    def apply(self, connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
+        for recorded in batch:
+            text = repr(getattr(recorded.event, "tags", ""))
+            connection.execute("INSERT INTO words VALUES (?, ?)", (recorded.run_id, text))
+
+
+class ForgetfulWords(Words):
+    """One that knows how to forget a run."""
+
+    def forget(self, connection: sqlite3.Connection, run_id: str) -> None:
+        connection.execute("DELETE FROM words WHERE whose = ?", (run_id,))
+
+
+INDEX = "CREATE VIRTUAL TABLE words USING fts5(run_id UNINDEXED, text);\n"
+TABLE = "CREATE TABLE words(whose TEXT, text TEXT);\n"
+
+
+@pytest.mark.parametrize("model", [Words(INDEX), Words(TABLE), ForgetfulWords(TABLE)], ids=["index", "table", "own"])
+def test_a_read_model_of_any_kind_forgets_the_run_and_keeps_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Words
+) -> None:
+    for module in (replay, erasure):
+        monkeypatch.setattr(module, "LAZY", (*replay.LAZY, model))
+    monkeypatch.setattr(replay, "ALL", (*replay.ALL, model))
+    monkeypatch.setitem(PROJECTION_VERSIONS, model.NAME, model.VERSION)
+    with journal(tmp_path) as book:
+        run, other = secretive_run(book), finished_run(book)
+        book.catch_up()
+        assert book.fetch("SELECT count(*) FROM words WHERE text LIKE ?", (f"%{SECRET}%",)) == [(1,)]
+        erase(book, run)
+        scrub(book)
+        assert files_with(tmp_path) == []
+        book.catch_up()
+        words = book.fetch("SELECT * FROM words WHERE text != \"''\"")
+        assert words == [(other, "{'b': '2'}")]
+        assert Query(book).tags(other)[other] == {"b": "2"}
 
 
 def test_every_leaf_and_commitment_stays_as_it_was(book: Journal) -> None:
