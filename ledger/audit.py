@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import struct
 from collections.abc import Iterator
+from contextlib import closing
+from functools import cache
 from typing import Any
 
 import attrs
 
-from onrecord.ledger import merkle
+from onrecord.ledger import merkle, problems
 from onrecord.ledger.events import FileRecorded, PayloadErased, RunImported, RunSealed, RunSubmitted
 from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.journal import Journal
@@ -19,6 +22,7 @@ from onrecord.ledger.run_state import RunState
 from onrecord.ledger.schema import TRIGGERS
 from onrecord.ledger.states import state_after
 
+_SCHEMA = "SELECT name, type, tbl_name, sql FROM sqlite_master"
 _COLUMNS = ", ".join(RunState.COLUMNS)
 
 
@@ -54,7 +58,17 @@ def audit(journal: Journal) -> Audit:
     hashes (32 bytes an event) and one row a run. Raises LedgerDamaged where SQLite cannot read on.
     """
     result = Audit()
+    try:
+        _audit(journal, result)
+    except sqlite3.OperationalError as problem:
+        raise problems.misshapen(journal.database.path, problem) from problem
+    return result
+
+
+def _audit(journal: Journal, result: Audit) -> None:
     stored, last = _stored_runs(journal)
+    if _find_misshapen(journal, last, result):
+        return  # They can be neither hashed nor replayed, and nothing behind them fits.
     state = _State()
     for row in _raw_events(journal, last):
         _check_event(row, state, result)
@@ -67,7 +81,6 @@ def audit(journal: Journal) -> Audit:
         stored.pop(run_id, None), states.pop(run_id, None)
     _compare_runs(stored, states, result)
     _check_database(journal, result)
-    return result
 
 
 @attrs.define
@@ -89,6 +102,20 @@ class _State:
 
 
 _Row = tuple[int, bytes, int, bytes, int, bytes | None, bytes | None, bytes, bytes]
+
+
+def _find_misshapen(journal: Journal, last: int, result: Audit) -> bool:
+    # STRICT keeps SQL from storing other types, and not a damaged page from holding them.
+    rows = journal.fetch(
+        "SELECT seq FROM events WHERE seq <= ? AND ("
+        "(typeof(stream), typeof(rseq), typeof(type), typeof(ts), typeof(pcommit), typeof(leaf))"
+        " != ('blob', 'integer', 'text', 'integer', 'blob', 'blob')"
+        " OR typeof(salt) NOT IN ('blob', 'null') OR typeof(payload) NOT IN ('blob', 'null')) ORDER BY seq",
+        (last,),
+    )
+    for (seq,) in rows:
+        result.wrong(f"event {seq}", "its fields are not of the kind that was written")
+    return bool(rows)
 
 
 def _stored_runs(journal: Journal) -> tuple[dict[str, tuple[Any, ...]], int]:
@@ -194,7 +221,7 @@ def _erased_since(journal: Journal, last: int, state: _State) -> set[str]:
 
 def _compare_runs(stored: dict[str, tuple[Any, ...]], states: dict[str, RunState], result: Audit) -> None:
     replayed = {run_id: state.values for run_id, state in states.items()}
-    for run_id in sorted(stored.keys() | replayed.keys()):
+    for run_id in sorted(stored.keys() | replayed.keys(), key=str):
         before, after = stored.get(run_id), replayed.get(run_id)
         if before is None or after is None:
             which = "is in no event" if after is None else "is missing"
@@ -206,9 +233,23 @@ def _compare_runs(stored: dict[str, tuple[Any, ...]], states: dict[str, RunState
 
 
 def _check_database(journal: Journal, result: Audit) -> None:
-    found = {name for (name,) in journal.fetch("SELECT name FROM sqlite_master WHERE type = 'trigger'")}
-    for name in sorted(TRIGGERS - found):
+    found = {row[0]: row for row in journal.fetch(_SCHEMA)}
+    for name in sorted(TRIGGERS - found.keys()):
         result.wrong("the database file", f"the trigger {name} is missing: nothing keeps the events from being changed")
-    for (problem,) in journal.fetch("PRAGMA quick_check"):
+    if journal.database.newer is None:
+        for name, row in _schema_as_made().items():
+            if found.get(name) != row and (name in found or name not in TRIGGERS):
+                result.wrong("the database file", f"{name} is not as onrecord made it")
+    # Not quick_check: an index that has lost an entry hides an event from whoever reads its run.
+    for (problem,) in journal.fetch("PRAGMA integrity_check"):
         if problem != "ok":
             result.wrong("the database file", str(problem))
+
+
+@cache
+def _schema_as_made() -> dict[str, tuple[str | None, ...]]:
+    from onrecord.ledger.migrations import migrate
+
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        migrate(fresh)
+        return {row[0]: row for row in fresh.execute(_SCHEMA)}

@@ -75,3 +75,15 @@ class RunDiffers(LedgerError):
 
 class BadEvent(LedgerError):
     """An event holds something that cannot be stored exactly. Attribute: `event`."""
+
+
+class BadBuckets(LedgerError):
+    """Points cannot be shown in so many buckets. Attribute: `buckets`."""
+
+
+class BadFilter(LedgerError):
+    """A filter cannot be understood. Attributes: `filter`, `position` (characters from 0), `problem`."""
+
+
+class BadCursor(LedgerError):
+    """The text is no cursor of this ledger, or one of another order. Attribute: `cursor`."""

@@ -108,7 +108,7 @@ class Journal:
         with self._mutex:
             try:
                 yield self.database
-            except (sqlite3.Error, OSError) as problem:
+            except (sqlite3.Error, OSError, UnicodeDecodeError) as problem:
                 raise self.database.explained(problem) from problem
 
     def _append_locked(
@@ -200,6 +200,9 @@ class Journal:
             while more:
                 with database.lock:
                     more = self._project(connection, "BEGIN IMMEDIATE")
+                    if more:
+                        # So many rows (a new read model, say) must not pile up in the log.
+                        database.checkpoint()
 
     def _behind(self, connection: sqlite3.Connection) -> bool:
         row = connection.execute(
@@ -214,16 +217,21 @@ class Journal:
         with _transaction(connection, begin):
             return project_batch(connection)
 
-    def rebuild(self) -> int:
-        """Drop every projection and make it again from the events; returns how many events there were."""
-        from onrecord.ledger.replay import drop_and_replay
+    def rebuild(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Drop every projection and make it again from the events; returns how many events there were.
+
+        All or nothing: when it is interrupted or the machine stops, the former tables are there. `progress` is
+        told now and then how many events are done and how many there are.
+        """
+        from onrecord.ledger.replay import rebuild
 
         with self._using() as database:
             connection = database.writable()
-            with database.lock, _transaction(connection):
-                drop_and_replay(connection)
-        self.catch_up()
-        return self.size()
+            with database.lock:
+                with _transaction(connection):
+                    events = rebuild(connection, progress)
+                database.checkpoint()
+        return events
 
     @contextmanager
     def writing(self) -> Iterator[tuple[sqlite3.Connection, Callable[[str], Append]]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from onrecord.errors import OnRecordError
 from onrecord.ledger.audit import Audit, audit
 from onrecord.ledger.events import PayloadErased
+from onrecord.snapshot.digest import from_hex
+from onrecord.snapshot.errors import SnapshotError
 from onrecord.snapshot.manifest import objects_of
 from onrecord.workspace import Workspace
 
@@ -29,6 +31,17 @@ def _verify(workspace: Workspace) -> Audit:
             result.objects.update(objects_of(workspace.store, snapshot_id))
         except OnRecordError as problem:
             result.wrong(f"snapshot {snapshot_id}", str(problem))
-    for fault in workspace.store.verify(sorted(result.objects)):
+    for fault in workspace.store.verify(sorted(filter(_is_address, result.objects))):
         result.wrong(f"object {fault.digest}", fault.problem)
+    for name in sorted(result.objects):
+        if not _is_address(name):
+            result.wrong(f"object {name}", "no object can have this name: 64 hex digits are an address")
     return result
+
+
+def _is_address(name: str) -> bool:
+    try:
+        from_hex(name)
+    except SnapshotError:
+        return False
+    return True

@@ -228,6 +228,8 @@ class Index:
                 with locked(self._layout.lock):
                     _create(connection)
             self._check_version(_version(connection))
+            if connection.execute("SELECT value FROM facts WHERE name = 'identity'").fetchone() is None:
+                raise self._unusable("its index is damaged: it has no identity")
         except BaseException:
             connection.close()
             raise
@@ -247,10 +249,11 @@ class Index:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                 raise disk_full(self._layout.folder) from error
             raise self._unusable(str(error)) from error
-        except PermissionError as error:
+        except (PermissionError, UnicodeDecodeError) as error:
+            # A damaged file: text in it, or in what SQLite says of it, is not UTF-8.
             raise self._unusable(str(error)) from error
 
     def _unusable(self, why: str) -> StoreError:

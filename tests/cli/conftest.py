@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "face"))
 
-from face_make import clean_environment, onrecord, project
+from face_make import clean_surroundings as clean_surroundings
+from face_make import onrecord, project
 
 from onrecord.cli.main import run
 
@@ -37,16 +37,6 @@ class Said:
     code: int
     out: bytes
     err: str
-
-
-@pytest.fixture(autouse=True)
-def clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No variable of the machine or of another test changes what a test sees."""
-    wanted = clean_environment(HOME=str(tmp_path_factory.mktemp("home")))
-    for name in [name for name in os.environ if name not in wanted]:
-        monkeypatch.delenv(name)
-    for name, value in wanted.items():
-        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from onrecord import Experiment, Run, ScriptRunConfig, Workspace
 
 LONG_SECONDS = 100
@@ -22,6 +24,16 @@ def clean_environment(**more: str) -> dict[str, str]:
     """This process's environment without anything that changes what onrecord or git do."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS) and name not in _COLOURS}
     return {**kept, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "TERM": "xterm", **more}
+
+
+@pytest.fixture(autouse=True)
+def clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No variable of the machine or of another test changes what a test sees."""
+    wanted = clean_environment(HOME=str(tmp_path_factory.mktemp("home")))
+    for name in [name for name in os.environ if name not in wanted]:
+        monkeypatch.delenv(name)
+    for name, value in wanted.items():
+        monkeypatch.setenv(name, value)
 
 
 def project(folder: Path, files: Mapping[str, str]) -> Path:

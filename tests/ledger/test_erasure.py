@@ -258,6 +258,18 @@ def test_no_other_run_gets_a_new_number(book: Journal, too: bool, victims: list[
     rebuilt(book)
 
 
+@pytest.mark.parametrize("too", [False, True], ids=["experiment kept", "experiment erased too"])
+def test_the_past_shows_no_more_of_an_erased_run_and_the_same_numbers_of_the_others(book: Journal, too: bool) -> None:
+    first, second = finished_run(book), finished_run(book)
+    then = book.size()
+    erase(book, first, experiment_too=too)
+    past = Query(book).at(then)
+    assert [past.run(run).erased for run in (first, second)] == [True, False]
+    assert past.run(second).number == 2
+    assert past.tags(first)[first] == {}
+    assert past.tags(second)[second] == {"b": "2"}
+
+
 def test_the_experiment_can_go_too_also_later(tmp_path: Path) -> None:
     with journal(tmp_path) as book:
         run = run_id()
@@ -356,7 +368,7 @@ with journal(folder) as book:
     scrub(book)
     assert files_with(folder) == []
 """
-    mounted = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=6m none "$0" && exec "$@"', str(tmp_path)]
+    mounted = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=24m none "$0" && exec "$@"', str(tmp_path)]
     output(python(program, tmp_path, prefix=mounted))
 
 

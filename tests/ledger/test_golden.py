@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sqlite3
 import sys
@@ -21,7 +22,7 @@ sys.path.insert(0, str(GOLDEN))
 
 from make_golden import build, reading  # noqa: E402
 
-NAMES = sorted(path.stem for path in GOLDEN.glob("*.sql"))
+NAMES = sorted(path.stem for path in GOLDEN.glob("*.json"))
 
 
 def expected(name: str) -> dict[str, Any]:
@@ -33,9 +34,7 @@ def expected(name: str) -> dict[str, Any]:
 def golden(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
     """The name of a golden ledger, and its file."""
     path = tmp_path / "ledger.db"
-    connection = sqlite3.connect(path)
-    connection.executescript((GOLDEN / f"{request.param}.sql").read_text())
-    connection.close()
+    path.write_bytes(gzip.decompress((GOLDEN / f"{request.param}.db.gz").read_bytes()))
     return request.param, path
 
 

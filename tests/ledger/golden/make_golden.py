@@ -2,12 +2,13 @@
 
     python tests/ledger/golden/make_golden.py v2
 
-writes v2.sql, the whole file as statements, and v2.json, what must be read from it. Do so once, when a version is
+writes v2.db.gz, the file itself, and v2.json, what must be read from it. Do so once, when a version is
 released that writes other bytes than the last one; a golden ledger that was released is never made again.
 """
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import sqlite3
@@ -131,24 +132,21 @@ def versions() -> dict[str, int]:
     return {name: kind.version for name, kind in REGISTRY.items()}
 
 
-def statements(path: Path) -> str:
-    """A ledger's file as SQL."""
+def packed(path: Path) -> bytes:
+    """A ledger's file, without its log, compressed."""
     connection = sqlite3.connect(path)
-    marks = [f"PRAGMA {name} = {connection.execute(f'PRAGMA {name}').fetchone()[0]};" for name in _MARKS]
     connection.execute("UPDATE _sqlite_migrations SET applied_at = '2026-01-01 00:00:00+00:00'")
-    lines = [*marks, *connection.iterdump()]
+    connection.commit()
+    connection.execute("VACUUM INTO ?", (str(path.with_name("packed.db")),))
     connection.close()
-    return "\n".join(lines) + "\n"
-
-
-_MARKS = ("application_id", "user_version")
+    return gzip.compress(path.with_name("packed.db").read_bytes(), mtime=0)
 
 
 def main(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         with build(Path(folder)) as book:
             document = {"versions": versions(), **reading(book)}
-        (HERE / f"{name}.sql").write_text(statements(Path(folder) / "ledger.db"))
+        (HERE / f"{name}.db.gz").write_bytes(packed(Path(folder) / "ledger.db"))
     (HERE / f"{name}.json").write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
 
