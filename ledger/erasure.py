@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from onrecord.ledger.codec import encode
 from onrecord.ledger.errors import ErasureUnfinished, RunNotEnded, UnknownRun
 from onrecord.ledger.events import PayloadErased, RunImported, RunSealed
+from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.projections import LAZY, Projection, runs
@@ -42,26 +42,25 @@ def erase(
     Empty where nothing was left to erase: then nothing is appended either. Old copies are in the ledger's files
     until `scrub`. Raises UnknownRun, RunNotEnded, and the errors of an append.
     """
-    with journal.writing() as (connection, append):
-        writer = append(run_id)
-        row = _ended_row(connection, writer.run_id)
+    stream = id_bytes(run_id)
+    run_id = id_text(stream)
+    with journal.writing() as writing:
+        connection = writing.connection
+        row = _ended_row(connection, run_id)
         kept = _KEPT[:-1] if experiment_too and row.experiment else _KEPT
-        versions = _erasable(connection, writer.stream, kept)
+        versions = _erasable(connection, stream, kept)
         if not versions:
             return []
         connection.execute("PRAGMA secure_delete = ON")
         connection.executemany(
             "UPDATE events SET payload = NULL, salt = NULL WHERE stream = ? AND rseq = ?",
-            [(writer.stream, version) for version in versions],
+            [(stream, version) for version in versions],
         )
-        event = PayloadErased(
-            versions=versions, reason=reason, by=by, files=files, **_place(connection, row, experiment_too)
-        )
-        writer.add(*encode(event), event)
-        writer.done()
-        runs.replace(connection, _replayed(connection, writer.stream))
+        place = _place(connection, row, experiment_too)
+        writing.append(run_id, [PayloadErased(versions=versions, reason=reason, by=by, files=files, **place)])
+        runs.replace(connection, _replayed(connection, run_id))
         for projection in LAZY:
-            _forget(connection, projection, row.run_id)
+            _forget(connection, projection, run_id)
     return versions
 
 
@@ -154,11 +153,11 @@ def _place(connection: sqlite3.Connection, row: RunState, experiment_too: bool) 
     return {"numbers": dict(following.fetchall())}
 
 
-def _replayed(connection: sqlite3.Connection, stream: bytes) -> RunState:
+def _replayed(connection: sqlite3.Connection, run_id: str) -> RunState:
     """The run's row from its own events alone, by the same fold that makes all rows again."""
-    replay, run_id = RunsReplay(), id_text(stream)
+    replay = RunsReplay()
     rows = connection.execute(
-        "SELECT seq, rseq, type, ts, payload FROM events WHERE stream = ? ORDER BY rseq", (stream,)
+        "SELECT seq, rseq, type, ts, payload FROM events WHERE stream = ? ORDER BY rseq", (id_bytes(run_id),)
     )
     for seq, version, kind, at, payload in rows:
         replay.take(Recorded.stored(seq, run_id, version, kind, at, payload))

@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Sequence
 
 from onrecord.ledger import merkle
-from onrecord.ledger.codec import encode
 from onrecord.ledger.errors import BadRun, RunDiffers
 from onrecord.ledger.events import RunEvidence, RunImported, RunMetrics, RunSealed
 from onrecord.ledger.ids import decode as id_bytes
@@ -81,20 +80,16 @@ def import_run(
     """
     check_run(run_id, events, root)
     imported = RunImported(origin=origin, seqs=[event.seq for event in events], root=root)
-    encoded = [(encode(event), event) for event in (imported, *evidence)]
-    with journal.writing() as (connection, append):
-        writer = append(run_id)
+    with journal.writing() as writing:
         # Asked under the lock: another import may have been quicker.
-        if writer.head and is_present(journal, run_id, events):
+        if is_present(journal, run_id, events):
             return 0
-        first = writer.seq + 1
-        _insert(connection, writer.stream, first, events)
+        connection = writing.connection
+        first = 1 + connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
+        _insert(connection, id_bytes(run_id), first, events)
         runs.insert(connection, [_row(connection, run_id, first, events)])
-        writer = append(run_id)
-        for (kind, payload), event in encoded:
-            writer.add(kind, payload, event)
-        writer.done()
-    return len(events) + len(encoded)
+        writing.append(run_id, [imported, *evidence])
+    return len(events) + 1 + len(evidence)
 
 
 def _check_commitment(run_id: str, event: StoredEvent) -> None:

@@ -25,9 +25,10 @@ from onrecord.ledger.ids import encode as id_text
 if TYPE_CHECKING:
     # What events are made of is imported by whoever makes or reads them: a list of runs needs none of it,
     # and they would be a third of its time.
-    from onrecord.ledger.append import Append, Appended
+    from onrecord.ledger.append import Appended
     from onrecord.ledger.events import Event, Unknown
     from onrecord.ledger.recorded import Recorded
+    from onrecord.ledger.writing import Writing
 
 CHECKPOINT_EVERY = 2000
 _HOT = "runs"
@@ -234,17 +235,14 @@ class Journal:
         return events
 
     @contextmanager
-    def writing(self) -> Iterator[tuple[sqlite3.Connection, Callable[[str], Append]]]:
-        """One transaction under the writers' lock, durable at the end, for what is more than an append.
-
-        Erasing and importing. Gives the connection, and what begins an append to a run.
-        """
-        from onrecord.ledger.append import Append
+    def writing(self) -> Iterator[Writing]:
+        """One transaction under the writers' lock, durable at the end, for what is more than an append."""
+        from onrecord.ledger.writing import Writing
 
         with self._using() as database:
             connection = database.writable()
             with database.lock, _transaction(connection):
-                yield connection, lambda run_id: Append(connection, run_id, self._clock(), self._entropy)
+                yield Writing(connection, self._clock, self._entropy)
             database.sync()
 
     @contextmanager
