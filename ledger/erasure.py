@@ -116,9 +116,9 @@ def _vacuum(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _ended_row(connection: sqlite3.Connection, run_id: str) -> RunState:
-    row = runs.load(connection, run_id)
-    if row is None:
+    if runs.place(connection, run_id)[1] is None:
         raise UnknownRun(f"there is no run {run_id}", next_step="onrecord ls", run_id=run_id)
+    row = runs.load(connection, run_id)
     if row.status not in TERMINAL:
         raise RunNotEnded(
             f"run {row.run_id} is {row.status}: only what has ended can be erased",

@@ -85,10 +85,11 @@ def import_run(
         if is_present(journal, run_id, events):
             return 0
         connection = writing.connection
-        first = 1 + connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
+        first = 1 + writing.last_seq()
         _insert(connection, id_bytes(run_id), first, events)
         runs.insert(connection, [_row(connection, run_id, first, events)])
         writing.append(run_id, [imported, *evidence])
+        writing.size += sum(len(event.payload or b"") for event in events)
     return len(events) + 1 + len(evidence)
 
 

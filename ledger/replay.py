@@ -16,6 +16,7 @@ from onrecord.ledger.run_state import TYPES, RunState
 Progress = Callable[[int, int], None]
 Row = tuple[int, bytes, int, str, int, bytes | None]
 
+INDEX = ("CREATE INDEX", "CREATE UNIQUE INDEX")
 _BATCH = 10_000
 # Chunks of points are large: no more of them at a time than memory has room for.
 _BATCH_BYTES = 16 * 1024 * 1024
@@ -103,17 +104,8 @@ def rebuild(connection: sqlite3.Connection, progress: Progress | None = None) ->
     the events done and the events there are. Each payload is decoded once for all projections, and the indexes
     are made at the end, from sorted rows, not kept up row by row.
     """
-    total = int(connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])
     indexes = _make_tables(connection, ALL)
-    replay, run_ids, done = RunsReplay(), dict[bytes, str](), 0
-    cursor = connection.execute(f"{_EVENTS} ORDER BY seq")
-    with _without_collector():
-        for rows in _batches(cursor):
-            _project(connection, _wanted(rows, run_ids, replay))
-            done += len(rows)
-            if progress is not None:
-                progress(done, total)
-        HOT.insert(connection, replay.finish().values())
+    done = fill(connection, progress)
     for index in indexes:
         connection.execute(index)
     for model in ALL:
@@ -122,10 +114,24 @@ def rebuild(connection: sqlite3.Connection, progress: Progress | None = None) ->
     return done
 
 
-def _project(connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
-    for projection in LAZY:
-        types = projection.TYPES
-        projection.apply(connection, [one for one in batch if one.type in types])
+def fill(connection: sqlite3.Connection, progress: Progress | None = None) -> int:
+    """Take all events into the empty tables of every projection; returns how many there were."""
+    total = int(connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])
+    replay, run_ids, done = RunsReplay(), dict[bytes, str](), 0
+    cursor = connection.execute(f"{_EVENTS} ORDER BY seq")
+    with _without_collector():
+        for rows in _batches(cursor):
+            batch = _wanted(rows, run_ids, replay)
+            for projection in LAZY:
+                types = projection.TYPES
+                projection.apply(connection, [one for one in batch if one.type in types])
+            done += len(rows)
+            if progress is not None:
+                progress(done, total)
+        for recorded in _hidden_erasures(connection):
+            replay.note(recorded)
+        HOT.insert(connection, replay.finish().values())
+    return done
 
 
 @contextmanager
@@ -161,12 +167,18 @@ def _wanted(rows: Sequence[Row], run_ids: dict[bytes, str], replay: RunsReplay |
 def fill_runs(connection: sqlite3.Connection) -> None:
     """Make the empty table of runs from all events."""
     rows = connection.execute(f"{_EVENTS} ORDER BY seq")
+    HOT.insert(connection, replayed_runs(rows, _hidden_erasures(connection)).values())
+
+
+def _hidden_erasures(connection: sqlite3.Connection) -> list[Recorded]:
     # Where the past is looked at, later events are hidden; what they erased is gone from earlier ones all the same.
-    later = connection.execute(
+    rows = connection.execute(
         "SELECT seq, stream, rseq, type, ts, payload FROM main.events WHERE type = 'payload.erased'"
         " AND seq > (SELECT coalesce(max(seq), 0) FROM events)"
     )
-    HOT.insert(connection, replayed_runs(rows, later).values())
+    return [
+        Recorded.stored(seq, id_text(stream), rseq, kind, at, payload) for seq, stream, rseq, kind, at, payload in rows
+    ]
 
 
 def make_current(connection: sqlite3.Connection) -> None:
@@ -192,7 +204,7 @@ def _make_tables(connection: sqlite3.Connection, models: Iterable[Tables]) -> li
         for table in model.TABLES:
             connection.execute(f"DROP TABLE IF EXISTS {table}")
         for statement in statements(model.SCHEMA):
-            if statement.startswith(("CREATE INDEX", "CREATE UNIQUE INDEX")):
+            if statement.startswith(INDEX):
                 indexes.append(statement)
             else:
                 connection.execute(statement)
@@ -215,7 +227,7 @@ def statements(script: str) -> Iterator[str]:
             statement = ""
 
 
-def replayed_runs(rows: Iterable[Row], later: Iterable[Row] = ()) -> dict[str, RunState]:
+def replayed_runs(rows: Iterable[Row], later: Iterable[Recorded] = ()) -> dict[str, RunState]:
     """Every run as all its events make it, by id; `later` ones have erased some of them."""
     replay, ids = RunsReplay(), dict[bytes, str]()
     for seq, stream, rseq, kind, at, payload in rows:
@@ -227,6 +239,6 @@ def replayed_runs(rows: Iterable[Row], later: Iterable[Row] = ()) -> dict[str, R
         elif run_id in replay.states:
             # Most events only count.
             replay.states[run_id].head = rseq
-    for seq, stream, rseq, kind, at, payload in later:
-        replay.note(Recorded.stored(seq, id_text(stream), rseq, kind, at, payload))
+    for recorded in later:
+        replay.note(recorded)
     return replay.finish()

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from onrecord.snapshot.digest import from_hex
 from onrecord.snapshot.index import Index, Place
 from onrecord.snapshot.layout import HEADER_SIZE, PACK_MAGIC, Layout, sync_folder
-from onrecord.snapshot.leftovers import Claim
+from onrecord.snapshot.leftovers import Claim, clear
 from onrecord.snapshot.store import Store
 from onrecord.snapshot.streams import write_all
 from onrecord.snapshot.tree import FOLDER, LINK, decode_root, decode_tree
@@ -60,6 +60,8 @@ class Removal:
 
     def run(self, wanted: set[bytes]) -> tuple[int, int]:
         """Objects removed, and the bytes by which the store is smaller."""
+        # A removal that was killed may have left files of what the index does not know any more.
+        clear(self._layout, self._index)
         going = {place.digest: place for place in self._index.places(wanted)}
         if not going:
             return 0, 0

@@ -28,6 +28,7 @@ COMMANDS = {
     "snapshot": ("onrecord.cli.snapshot", "Snapshot a folder without running anything."),
     "restore": ("onrecord.cli.restore", "Write a snapshot, or a run's source, into a folder."),
     "verify": ("onrecord.cli.verify", "Check that the history is what was written."),
+    "backup": ("onrecord.cli.backup", "Copy the ledger to a file, also while runs go on."),
     "rebuild": ("onrecord.cli.rebuild", "Make the read models again from the events."),
     "export": ("onrecord.cli.export", "Write runs into one file that proves itself."),
     "import": ("onrecord.cli.import_", "Take runs in from such a file."),
@@ -77,7 +78,7 @@ class LazyGroup(click.Group):
 def group() -> None:
     """Every run, on record: run training scripts and keep a verifiable history of them, offline.
 
-    A run is named by its id, a unique start of it, or @last. Every command that prints data takes --json.
+    A run is named by its id, a unique start of it, @last, or @best:METRIC. Every command that prints data takes --json.
     """
 
 

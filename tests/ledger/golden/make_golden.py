@@ -9,12 +9,13 @@ released that writes other bytes than the last one; a golden ledger that was rel
 from __future__ import annotations
 
 import gzip
+import io
 import itertools
 import json
 import sqlite3
 import sys
 import tempfile
-from hashlib import sha256
+from hashlib import sha256, shake_256
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,10 @@ def run_id(number: int) -> str:
 
 def ledger(path: Path, name: str = "golden") -> Journal:
     """A ledger whose clock and salts are the same every time."""
-    ticks, draws = itertools.count(START, 1_000_003), itertools.count()
-
-    def salt(count: int) -> bytes:
-        return sha256(f"{name} {next(draws)}".encode()).digest()[:count]
-
-    return Journal(path, clock=lambda: next(ticks), entropy=salt)
+    ticks = itertools.count(START, 1_000_003)
+    # One stream of bytes, so that it does not matter in how many draws they are taken.
+    stream = io.BytesIO(shake_256(name.encode()).digest(1 << 16))
+    return Journal(path, clock=lambda: next(ticks), entropy=stream.read)
 
 
 def _start(name: str = "", **more: Any) -> list[Event]:
