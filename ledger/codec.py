@@ -3,7 +3,8 @@
 JSON with sorted keys, no blanks and only ASCII, so that equal events have equal bytes and a lone
 surrogate (a file name that is not UTF-8) survives (a high one before a low one reads as the character that
 they mean together); `v` is the payload's version. Metric chunks
-have a packed form of their own (`chunk`). A type or version not known here reads as `Unknown`.
+have a packed form of their own (`chunk`). An earlier version is read through its class's upcasters; a type
+or a later version not known here reads as `Unknown`.
 """
 
 from __future__ import annotations
@@ -62,9 +63,22 @@ def decode(event_type: str, payload: bytes | None) -> AnyEvent:
         fields = _parsed(payload)
     except (ValueError, RecursionError):
         return Unknown(event_type, payload)
-    if not isinstance(fields, dict) or fields.pop("v", None) != kind.version:
-        return Unknown(event_type, payload)
-    return _build(kind, fields, payload)
+    current = _upcast(kind, fields) if isinstance(fields, dict) else None
+    return Unknown(event_type, payload) if current is None else _build(kind, current, payload)
+
+
+def _upcast(kind: type[Event], fields: dict[str, Any]) -> dict[str, Any] | None:
+    """The fields as the class has them today; None for a later version, and for what only resembles an event."""
+    version = fields.pop("v", None)
+    if type(version) is not int or not 1 <= version <= kind.version:
+        return None
+    try:
+        while version < kind.version:
+            fields = kind.upcasters[version](fields)
+            version += 1
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError):
+        return None  # a stranger's payload, which the upcaster was not made for: it stays as it is
+    return fields
 
 
 def as_document(event: AnyEvent) -> dict[str, Any]:

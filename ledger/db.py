@@ -147,6 +147,28 @@ class Database:
             if worker is not None:
                 worker.close()
 
+    def empty_log(self) -> bool:
+        """Move the whole log into the database file and cut it to nothing; False while a reader is in the way.
+
+        The caller holds the writers' lock. TRUNCATE holds SQLite's write lock itself, and degrades to an unguarded
+        checkpoint only where it cannot have it, which the guarded one before it has left nothing to do.
+        """
+        self.checkpoint()
+        if self.log.is_lost():
+            raise problems.lost(self.path)
+        if self.log.unflushed:
+            return False  # Pages must not reach the database before the log does.
+        worker = _connect(self.path, "rw")
+        try:
+            worker.execute("PRAGMA busy_timeout = 0")
+            return bool(worker.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
+        except sqlite3.OperationalError as problem:
+            if problem.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                return False
+            raise
+        finally:
+            worker.close()
+
     def close(self) -> None:
         """Close everything; the next use opens it again, and looks again whether it can be written."""
         self.shared = False

@@ -69,6 +69,22 @@ class BadRunId(LedgerError):
     """The text cannot be a run id or the start of one. Attribute: `text`."""
 
 
+class RunNotEnded(LedgerError):
+    """What is asked for needs a run that has ended. Attributes: `run_id`, `status`."""
+
+
+class ErasureUnfinished(LedgerError):
+    """Erased from the history, but not yet from every byte of its files. Attributes: `path`, `waited` (seconds)."""
+
+
+class BadRun(LedgerError):
+    """Events that were said to be a run's are not what such a run can have. Attributes: `run_id`."""
+
+
+class RunDiffers(LedgerError):
+    """The ledger has a run of this id, with another history. Attribute: `run_id`."""
+
+
 class BadEvent(LedgerError):
     """An event holds something that cannot be stored exactly. Attribute: `event`."""
 

@@ -3,14 +3,19 @@
 `type` is the stored name, never a Python path. `version` grows when a payload changes its meaning.
 `durable` events are on the disk before the call that appends them returns; the others survive
 kill -9 and may lose a tail, never leave a hole, when the power fails.
+
+A payload that was stored is never rewritten. When a class goes from version n to n + 1, it gets an upcaster: a
+pure function from the stored fields of version n to those of n + 1, and what was stored under n is read through it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import attrs
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @attrs.frozen(kw_only=True)
@@ -19,6 +24,8 @@ class Event:
 
     type: ClassVar[str]
     version: ClassVar[int] = 1
+    # By the version that it reads; one for each version below this class's own.
+    upcasters: ClassVar[Mapping[int, Upcaster]] = {}
     durable: ClassVar[bool] = True
 
 
@@ -187,6 +194,46 @@ class RunMetrics(Event):
     spool_end: int = 0
 
 
+@attrs.frozen(kw_only=True)
+class PayloadErased(Event):
+    """Payloads of the run's events `versions` were erased; `files`: its files and its source too.
+
+    The run keeps its place: `number` in `experiment`, or, where that was erased as well, none, and `numbers` of
+    the runs that would move up. Nothing else of what was erased is in here.
+    """
+
+    type: ClassVar[str] = "payload.erased"
+    versions: list[int]
+    reason: str = ""
+    by: str = ""
+    files: bool = False
+    experiment: str = ""
+    number: int | None = None
+    numbers: dict[str, int] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class RunImported(Event):
+    """The run's events so far came from the ledger `origin`, where their `seq` were `seqs`.
+
+    `root`: Merkle root over their leaves there, 64 hex digits.
+    """
+
+    type: ClassVar[str] = "run.imported"
+    origin: str
+    seqs: list[int]
+    root: str
+
+
+@attrs.frozen(kw_only=True)
+class RunEvidence(Event):
+    """What another ledger said of the run, as it came: `kind` receipt."""
+
+    type: ClassVar[str] = "run.evidence"
+    kind: str
+    text: str
+
+
 @attrs.frozen
 class Unknown:
     """An event of a type or version that this onrecord does not know: kept, verifiable, not understood."""
@@ -209,6 +256,7 @@ REGISTRY: dict[str, type[Event]] = {
     for kind in (
         RunSubmitted, RunQueued, RunPreparing, RunRunning, CancelRequested, RunFinalizing, RunCompleted,
         RunFailed, RunCanceled, RunSealed, RunTagged, PropertiesAdded, FileRecorded, RunMetrics,
+        PayloadErased, RunImported, RunEvidence,
     )
 }  # fmt: skip
 AnyEvent = Event | Unknown | Erased

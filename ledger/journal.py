@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from onrecord.ledger.append import Append, Appended, Prepared
     from onrecord.ledger.events import Event, Unknown
     from onrecord.ledger.recorded import Recorded
+    from onrecord.ledger.writing import Writing
 
 # In batches, events take little room: the log is moved after so many, or when it has grown to its limit.
 CHECKPOINT_EVERY = 20_000
@@ -252,6 +253,28 @@ class Journal:
                     events = rebuild(connection, progress)
                 database.checkpoint()
         return events
+
+    @contextmanager
+    def writing(self) -> Iterator[Writing]:
+        """One transaction under the writers' lock, durable at the end, for what is more than an append."""
+        from onrecord.ledger.writing import Writing
+
+        with self._mutex, self._explaining as database:
+            connection = database.writable()
+            with database.lock:
+                with _Transaction(connection):
+                    writing = Writing(connection, self._clock, self._entropy)
+                    yield writing
+                seq = writing.last_seq()
+                if database.log.written(seq, writing.size):
+                    database.checkpoint()
+        self._flush(seq)
+
+    @contextmanager
+    def alone(self) -> Iterator[Database]:
+        """The open file, for this thread alone."""
+        with self._mutex, self._explaining as database:
+            yield database
 
     def copy_to(self, path: Path) -> None:
         """Write all that is in the ledger now to the new file `path`, itself a ledger, while others go on writing.

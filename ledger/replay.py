@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from onrecord.ledger.erasures import Erasures
 from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.projections import ALL, HOT, LAZY, Tables
 from onrecord.ledger.recorded import Recorded
@@ -24,15 +25,16 @@ _DECODED = frozenset(kind for projection in LAZY for kind in projection.TYPES)
 
 
 class RunsReplay:
-    """The table of runs as the events make it, in memory.
+    """The table of runs as the events make it, in memory; whole once `finish` was called.
 
-    >>> RunsReplay().states
+    >>> RunsReplay().finish()
     {}
     """
 
     def __init__(self) -> None:
         self.states: dict[str, RunState] = {}
         self._numbers: dict[str, int] = {}
+        self._erasures = Erasures()
 
     def take(self, recorded: Recorded) -> None:
         """Go one event on. One of a run that was never submitted has no row; the audit names it."""
@@ -40,6 +42,25 @@ class RunsReplay:
             self.states[recorded.run_id] = RunState.submitted(recorded, self._next_number)
         elif recorded.run_id in self.states:
             self.states[recorded.run_id].take(recorded)
+            self._erasures.take(recorded)
+
+    def note(self, recorded: Recorded) -> None:
+        """Hear of an erasure that came after the last event to be taken: payloads before it may be gone."""
+        self._erasures.take(recorded)
+
+    def note_import(self, run_id: str) -> None:
+        """Hear that the run's events so far come from another ledger."""
+        self._erasures.import_run(run_id)
+
+    def finish(self) -> dict[str, RunState]:
+        """Every run by id. What an erased run was is said after its number was given to others: they are told here."""
+        if self._erasures:
+            self._numbers, kept = {}, self._erasures.numbers()
+            for state in self.states.values():
+                number = self._erasures.place(state) or kept.get(state.run_id)
+                state.number = number or self._next_number(state.experiment)
+                self._numbers[state.experiment] = max(state.number, self._numbers.get(state.experiment, 0))
+        return self.states
 
     def _next_number(self, experiment: str) -> int:
         number = self._numbers[experiment] = self._numbers.get(experiment, 0) + 1
@@ -107,7 +128,9 @@ def fill(connection: sqlite3.Connection, progress: Progress | None = None) -> in
             done += len(rows)
             if progress is not None:
                 progress(done, total)
-        HOT.insert(connection, replay.states.values())
+        for recorded in _hidden_erasures(connection):
+            replay.note(recorded)
+        HOT.insert(connection, replay.finish().values())
     return done
 
 
@@ -144,7 +167,18 @@ def _wanted(rows: Sequence[Row], run_ids: dict[bytes, str], replay: RunsReplay |
 def fill_runs(connection: sqlite3.Connection) -> None:
     """Make the empty table of runs from all events."""
     rows = connection.execute(f"{_EVENTS} ORDER BY seq")
-    HOT.insert(connection, replayed_runs(rows).values())
+    HOT.insert(connection, replayed_runs(rows, _hidden_erasures(connection)).values())
+
+
+def _hidden_erasures(connection: sqlite3.Connection) -> list[Recorded]:
+    # Where the past is looked at, later events are hidden; what they erased is gone from earlier ones all the same.
+    rows = connection.execute(
+        "SELECT seq, stream, rseq, type, ts, payload FROM main.events WHERE type = 'payload.erased'"
+        " AND seq > (SELECT coalesce(max(seq), 0) FROM events)"
+    )
+    return [
+        Recorded.stored(seq, id_text(stream), rseq, kind, at, payload) for seq, stream, rseq, kind, at, payload in rows
+    ]
 
 
 def make_current(connection: sqlite3.Connection) -> None:
@@ -193,8 +227,8 @@ def statements(script: str) -> Iterator[str]:
             statement = ""
 
 
-def replayed_runs(rows: Iterable[Row]) -> dict[str, RunState]:
-    """Every run as all its events make it, by id."""
+def replayed_runs(rows: Iterable[Row], later: Iterable[Recorded] = ()) -> dict[str, RunState]:
+    """Every run as all its events make it, by id; `later` ones have erased some of them."""
     replay, ids = RunsReplay(), dict[bytes, str]()
     for seq, stream, rseq, kind, at, payload in rows:
         run_id = ids.get(stream)
@@ -205,4 +239,6 @@ def replayed_runs(rows: Iterable[Row]) -> dict[str, RunState]:
         elif run_id in replay.states:
             # Most events only count.
             replay.states[run_id].head = rseq
-    return replay.states
+    for recorded in later:
+        replay.note(recorded)
+    return replay.finish()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from onrecord.ledger import events
 from onrecord.ledger.recorded import Recorded
-from onrecord.ledger.states import TERMINAL, state_after
+from onrecord.ledger.states import ERASED, TERMINAL, state_after
 from onrecord.ledger.text import storable, storable_or_none
 
 Values = tuple[int | str | None, ...]
@@ -99,6 +99,17 @@ class RunState:
         """What later events can have changed, in the order of MUTABLE."""
         return tuple(getattr(self, name) for name in self.MUTABLE)
 
+    def keep_place(self, experiment: str, number: int | None) -> None:
+        """Be a run whose payloads are gone: what is left is its experiment, or not even that.
+
+        A run without one has a number that no living run can have.
+        """
+        self.run_type, self.experiment = ERASED, experiment
+        if not experiment:
+            self.number = -self.seq
+        elif number is not None:
+            self.number = number
+
     def take(self, recorded: Recorded) -> None:
         """Go one event on. An event that the states do not allow leaves the status as it was."""
         self.head = recorded.version
@@ -155,5 +166,5 @@ _NOTES: dict[str, Callable[[RunState, Recorded], None]] = {
     "run.canceled": _ended,
     "run.sealed": _sealed,
 }
-# The events whose content is read here; every other one only counts.
-TYPES = frozenset({"run.submitted", *_NOTES})
+# The events whose content is read here or by the replay of all runs; every other one only counts.
+TYPES = frozenset({"run.submitted", "payload.erased", "run.imported", *_NOTES})

@@ -53,10 +53,12 @@ TABLE: dict[tuple[str | None, str], str] = {
     (FINALIZING, "run.failed"): FAILED,
     (FINALIZING, "run.canceled"): CANCELED,
 }
+# The type of a run that was erased, which no event gives.
+ERASED = "erased"
 
 MOVING_EVENTS = frozenset(event for _, event in TABLE)
 # Facts that only a finished run can have.
-AFTER_THE_END = frozenset({"run.sealed"})
+AFTER_THE_END = frozenset({"run.sealed", "payload.erased", "run.imported", "run.evidence"})
 ALL_STATES = tuple(dict.fromkeys(TABLE.values()))
 
 

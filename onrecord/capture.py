@@ -84,16 +84,20 @@ class Capture:
     def _take(self, files: Sequence[tuple[str, Path, _Seen]]) -> None:
         events: list[Event] = []
         kept: dict[str, tuple[_Seen, str]] = {}
-        for (name, _, seen), stored in zip(files, self._put(files), strict=True):
-            if stored is None:
-                continue
-            kept[name] = (seen, stored.digest)
-            if self._digests.get(name) != stored.digest:
-                events.append(
-                    FileRecorded(name=name, digest=stored.digest, size=stored.size, bytes_stored=stored.bytes_stored)
-                )
-        if events:
-            self._record(events)
+        # An object that is there already must not be erased with another run before this one refers to it.
+        with self._store.in_use():
+            for (name, _, seen), stored in zip(files, self._put(files), strict=True):
+                if stored is None:
+                    continue
+                kept[name] = (seen, stored.digest)
+                if self._digests.get(name) != stored.digest:
+                    events.append(
+                        FileRecorded(
+                            name=name, digest=stored.digest, size=stored.size, bytes_stored=stored.bytes_stored
+                        )
+                    )
+            if events:
+                self._record(events)
         # Known only now: a look that failed to record them must be followed by one that does.
         for name, (seen, digest) in kept.items():
             self._known[name], self._digests[name] = seen, digest

@@ -42,7 +42,7 @@ def run_document(
     return {
         "run_id": row.run_id,
         "experiment": row.experiment,
-        "number": row.number,
+        "number": row.number if row.number > 0 else None,
         "name": row.display_name,
         "type": row.run_type,
         "parent": row.parent,
@@ -55,6 +55,7 @@ def run_document(
         "started_at": iso(row.started_at),
         "ended_at": iso(row.ended_at),
         "duration_seconds": row.duration_seconds,
+        "erased": row.erased,
         "tags": tags,
         "properties": properties,
     }

@@ -16,6 +16,8 @@ class Layout:
         self.objects = root / "objects"
         self.runs = root / "runs"
         self.caches = root / "cache"
+        # Erasures that are under way, and those that were cut off.
+        self.erasing = root / "erasing"
         self.config = root / "config.toml"
 
     def run(self, run_id: str) -> RunFolder:

@@ -164,6 +164,16 @@ class Run:
         folder.cancel.touch()
         self.workspace.recover(0)
 
+    def erase(self, *, files: bool = False, reason: str = "", experiment_too: bool = False) -> None:
+        """Erase what is known of it: arguments, tags, metrics, errors; its place and its proofs stay.
+
+        `files`: also its files and its source, as far as no other run has them, and its folder. `experiment_too`:
+        also which experiment it belonged to. Raises RunNotEnded, ErasureUnfinished.
+        """
+        from onrecord.erasure import erase_runs
+
+        erase_runs(self.workspace, [self.id], files=files, reason=reason, experiment_too=experiment_too)
+
     # ---- tags and properties -------------------------------------------------------------------
 
     @property

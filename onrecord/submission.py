@@ -48,9 +48,11 @@ def submit(
     conductor = _start_conductor(workspace, run_id, folder)
     try:
         facts = _GitQuestion(job.source)
-        snapshot = snapshot_of(workspace, job.source)
-        _check_script_is_in(workspace, snapshot, job)
-        _record(workspace, run_id, job, snapshot, facts.answer(), experiment, name, dict(tags or {}))
+        # What the snapshot finds stored already must not be erased with another run before this one refers to it.
+        with workspace.store.in_use():
+            snapshot = snapshot_of(workspace, job.source)
+            _check_script_is_in(workspace, snapshot, job)
+            _record(workspace, run_id, job, snapshot, facts.answer(), experiment, name, dict(tags or {}))
     except BaseException:
         conductor.dismiss()
         shutil.rmtree(folder.path, ignore_errors=True)
@@ -110,7 +112,7 @@ def _record(
         snapshot={"files": snapshot.files, "bytes": snapshot.bytes, "bytes_stored": snapshot.bytes_stored},
         tags=tags,
         properties=facts.properties,
-        submitted_by={"user": _user(), "host": socket.gethostname(), "pid": str(os.getpid())},
+        submitted_by={"user": user_name(), "host": socket.gethostname(), "pid": str(os.getpid())},
     )
     # Its conductor is up by now: said here, in the same transaction, it need not be written before the start.
     events = [submitted, *_patch(workspace, facts), RunPreparing()]
@@ -147,7 +149,8 @@ class _GitQuestion:
             self._error = problem
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Who runs this process; the number where it has no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -23,6 +23,7 @@ _APPLICATION_ID = 0x4F4E534F
 _VERSION = 1
 _BATCH = 500
 _CHECKPOINT_FROM = 16 << 20
+_BUSY_SECONDS = 60
 
 _SCHEMA = (
     "CREATE TABLE packs(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, bytes INTEGER NOT NULL) STRICT",
@@ -57,7 +58,6 @@ class Index:
         self._guard = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._pack_names: dict[int, str] = {}
-        self._identity = ""
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""
@@ -74,8 +74,8 @@ class Index:
     @property
     def identity(self) -> str:
         """A name of this store that changes whenever something known may have gone from it."""
-        with self.reading():
-            return self._identity
+        with self.reading() as connection:
+            return str(connection.execute("SELECT value FROM facts WHERE name = 'identity'").fetchone()[0])
 
     def known(self, digests: Iterable[bytes]) -> set[bytes]:
         """Those of some addresses that the store holds."""
@@ -124,6 +124,10 @@ class Index:
                 self._pack_names.update(connection.execute("SELECT id, name FROM packs"))
         return self._pack_names.get(pack)
 
+    def forget_names(self) -> None:
+        """Ask for the names of packs again: a pack may have been replaced by another process."""
+        self._pack_names = {}
+
     def pack_exists(self, name: str) -> bool:
         """Whether a pack of this name is visible."""
         with self.reading() as connection:
@@ -136,6 +140,27 @@ class Index:
     def add(self, connection: sqlite3.Connection, places: Sequence[Place]) -> None:
         """Record objects inside a `writing` block; in order of address, which is how the table lies."""
         connection.executemany("INSERT OR IGNORE INTO objects VALUES (?, ?, ?, ?, ?, ?)", sorted(places))
+
+    def in_pack(self, pack: int) -> list[Place]:
+        """Every object of a pack, in the order in which they lie."""
+        with self.reading() as connection:
+            rows = connection.execute(
+                "SELECT digest, size, encoding, pack, offset, kept FROM objects WHERE pack = ? ORDER BY offset", (pack,)
+            ).fetchall()
+        return [Place._make(row) for row in rows]
+
+    def remove(self, connection: sqlite3.Connection, digests: Iterable[bytes], packs: Iterable[int]) -> None:
+        """Forget objects, and packs that hold none, inside a `writing` block; the store is another one then."""
+        connection.executemany("DELETE FROM objects WHERE digest = ?", [(digest,) for digest in digests])
+        connection.executemany("DELETE FROM packs WHERE id = ?", [(pack,) for pack in packs])
+        connection.execute("UPDATE facts SET value = ? WHERE name = 'identity'", (os.urandom(16).hex(),))
+
+    def move(self, connection: sqlite3.Connection, places: Iterable[Place]) -> None:
+        """Record where objects that are known lie now, inside a `writing` block."""
+        connection.executemany(
+            "UPDATE objects SET pack = ?, offset = ? WHERE digest = ?",
+            [(place.pack, place.offset, place.digest) for place in places],
+        )
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -167,6 +192,15 @@ class Index:
                     raise
                 self._checkpoint(connection)
 
+    def empty_log(self) -> None:
+        """Move the log into the file and cut it to nothing, as far as no reader is in the way."""
+        with self.excluding_writers(), self.reading() as connection:
+            connection.execute("PRAGMA busy_timeout = 0")
+            try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
+
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
         log = self._layout.index.with_name(self._layout.index.name + "-wal")
         try:
@@ -184,7 +218,9 @@ class Index:
 
     def _connect(self) -> sqlite3.Connection:
         self._layout.make()
-        connection = sqlite3.connect(self._layout.index, timeout=60, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            self._layout.index, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
         try:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA wal_autocheckpoint=0")
@@ -192,10 +228,8 @@ class Index:
                 with locked(self._layout.lock):
                     _create(connection)
             self._check_version(_version(connection))
-            row = connection.execute("SELECT value FROM facts WHERE name = 'identity'").fetchone()
-            if row is None:
+            if connection.execute("SELECT value FROM facts WHERE name = 'identity'").fetchone() is None:
                 raise self._unusable("its index is damaged: it has no identity")
-            self._identity = str(row[0])
         except BaseException:
             connection.close()
             raise

@@ -1,6 +1,6 @@
 """Where the parts of a store lie, and the form of a pack.
 
-    objects/  index.db(+ -wal -shm)  lock  bulk-lock  packs/<16 hex>.pack  loose/<64 hex>  tmp/
+    objects/  index.db(+ -wal -shm)  lock  bulk-lock  use-lock  packs/<16 hex>.pack  loose/<64 hex>  tmp/
 
 A pack is a header and then, for each object: its address (32 bytes), its encoding (u8), the bytes kept and the
 bytes of the object (u32 each, big endian), and what is kept. The index can be rebuilt from the packs alone.
@@ -39,6 +39,11 @@ class Layout:
     def bulk_lock(self) -> Path:
         """Held for the whole of a write of more than `LOOSE_FROM` new bytes."""
         return self.folder / "bulk-lock"
+
+    @property
+    def use_lock(self) -> Path:
+        """Shared by whoever relies on objects that nothing refers to yet; held alone to remove objects."""
+        return self.folder / "use-lock"
 
     @property
     def packs(self) -> Path:

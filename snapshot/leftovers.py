@@ -12,10 +12,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from onrecord.snapshot.index import Index
-from onrecord.snapshot.layout import Layout
+from onrecord.snapshot.layout import Layout, sync_folder
 from onrecord.snapshot.locks import claim, try_claim
+from onrecord.snapshot.streams import write_all
 
 _MODE = 0o444
+_PACK_NAME = 16
 
 
 class Claim:
@@ -32,7 +34,7 @@ class Claim:
         """Clear up after dead writers, then claim a name of our own."""
         clear(layout, index)
         while True:
-            name = os.urandom(8).hex()
+            name = os.urandom(_PACK_NAME // 2).hex()
             try:
                 return cls(layout, name, claim(layout.tmp / f"{name}.claim"))
             except (FileExistsError, FileNotFoundError):
@@ -53,11 +55,20 @@ class Claim:
         path = self._layout.tmp / f"{self.name}.{self._files}"
         return path, _create(path)
 
-    def intend(self, loose: Iterable[bytes]) -> None:
-        """Write down which loose objects are about to be renamed into place."""
-        text = b"".join(digest.hex().encode() + b"\n" for digest in loose)
-        if text:
-            os.write(self._fd, text)
+    def intend(self, loose: Iterable[bytes], packs: Iterable[str] = ()) -> None:
+        """Write down which loose objects are about to come or go, and which packs are about to go.
+
+        What the index does not know after this writer has died is removed.
+        """
+        lines = [*(digest.hex() for digest in loose), *packs]
+        if lines:
+            write_all(self._fd, "".join(f"{line}\n" for line in lines).encode())
+
+    def intend_surely(self, loose: Iterable[bytes], packs: Iterable[str]) -> None:
+        """The same, on the disk when it returns: what has gone from the index must not stay for ever."""
+        self.intend(loose, packs)
+        os.fsync(self._fd)
+        sync_folder(self._layout.tmp)
 
     def release(self) -> None:
         """Remove what is still temporary; the claim itself goes last."""
@@ -83,6 +94,9 @@ def _remove_unreferenced(layout: Layout, index: Index, name: str, fd: int) -> No
         layout.pack(name).unlink(missing_ok=True)
     lines = os.pread(fd, os.fstat(fd).st_size, 0).split(b"\n")
     # A last line that was cut short names nothing.
+    for line in lines[:-1]:
+        if len(line) == _PACK_NAME and not index.pack_exists(line.decode()):
+            layout.pack(line.decode()).unlink(missing_ok=True)
     digests = [bytes.fromhex(line.decode()) for line in lines[:-1] if len(line) == 64]
     for digest in set(digests) - index.known(digests):
         layout.loose_object(digest).unlink(missing_ok=True)

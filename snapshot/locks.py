@@ -24,11 +24,11 @@ class Lock:
         """Whether this very object holds the lock."""
         return self._fd >= 0
 
-    def acquire(self) -> None:
+    def acquire(self, *, shared: bool = False) -> None:
         """Wait for the lock, without limit: holders are short, and a dead one holds nothing."""
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            fcntl.flock(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         except BaseException:
             os.close(fd)
             raise
@@ -44,10 +44,10 @@ class Lock:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock on `path` for the length of a block."""
+def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock on `path` for the length of a block; `shared` with all who share it."""
     lock = Lock(path)
-    lock.acquire()
+    lock.acquire(shared=shared)
     try:
         yield
     finally:

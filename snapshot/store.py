@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from onrecord.snapshot.digest import digest_of, from_hex
+from onrecord.snapshot.digest import digest_of, from_hex, hasher
 from onrecord.snapshot.encoding import decode
 from onrecord.snapshot.errors import (
     ObjectCorrupt,
@@ -27,6 +28,7 @@ from onrecord.snapshot.errors import (
 )
 from onrecord.snapshot.index import Index, Place
 from onrecord.snapshot.layout import LOOSE_FROM, Layout
+from onrecord.snapshot.locks import locked
 from onrecord.snapshot.stable import KindChanged, expect, read_stable, read_whole
 from onrecord.snapshot.streams import clone, copy_hashing, hash_file, write_all
 from onrecord.snapshot.writer import Writer
@@ -78,6 +80,33 @@ class Store:
         """A name of this very store: what another store knows must not be believed of this one."""
         return self._index.identity
 
+    @contextmanager
+    def in_use(self, *, alone: bool = False) -> Iterator[None]:
+        """Nothing leaves the store for the length of the block.
+
+        For whoever stores objects, or finds them stored already, and refers to them elsewhere only afterwards.
+        `alone`: for whoever removes objects; waits until nobody else is in such a block.
+        """
+        self._index.prepare()
+        with locked(self._layout.use_lock, shared=not alone):
+            yield
+
+    def remove(self, digests: Iterable[str]) -> tuple[int, int]:
+        """Remove objects for good, as `gc.Removal` says; how many, and the bytes by which the store is smaller.
+
+        The caller is in a block of `in_use(alone=True)`. Those that the store lacks are no error. Durable on
+        return. Errors: DiskFull, StoreError; then nothing has gone.
+        """
+        from onrecord.snapshot.gc import Removal
+
+        wanted = {from_hex(digest) for digest in digests}
+        try:
+            return Removal(self._layout, self._index).run(wanted)
+        except OSError as error:
+            if is_full(error):
+                raise disk_full(self.folder) from error
+            raise
+
     def writer(self) -> Writer:
         """Begin a write of many objects that become visible together."""
         return Writer(self._layout, self._index)
@@ -110,6 +139,20 @@ class Store:
     def read(self, digest: str) -> bytes:
         """The bytes of an object, checked. Errors: ObjectMissing, ObjectCorrupt."""
         return self.fetch(self.place(from_hex(digest)))
+
+    def pieces(self, digest: str) -> Iterator[bytes]:
+        """The bytes of an object of any size in pieces; ObjectCorrupt after the last one when they were wrong."""
+        place = self.place(from_hex(digest))
+        if place.pack is not None:
+            yield self.fetch(place)
+            return
+        state = hasher()
+        with self._loose(place) as source:
+            while piece := os.read(source.fileno(), LOOSE_FROM):
+                state.update(piece)
+                yield piece
+        if state.digest() != place.digest:
+            raise corrupt(place.digest, "its bytes hash to something else")
 
     def copy_to(self, digest: str, destination: Path) -> int:
         """Write an object to a file, checked, replacing what stands there; returns its size in bytes.
@@ -162,6 +205,18 @@ class Store:
 
     def fetch(self, place: Place) -> bytes:
         """The bytes of an object whose place is known, checked."""
+        try:
+            return self._fetch(place)
+        except ObjectCorrupt:
+            return self._fetch(self._looked_up_again(place))
+
+    def _looked_up_again(self, place: Place) -> Place:
+        # Another process may have removed objects since, and have put what it kept of their packs into new ones.
+        self._packs.close()
+        self._index.forget_names()
+        return self.place(place.digest)
+
+    def _fetch(self, place: Place) -> bytes:
         if place.pack is None:
             with self._loose(place) as source:
                 data = source.read()

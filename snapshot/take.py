@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import attrs
@@ -51,7 +52,14 @@ def take_snapshot(
     """
     rules = Rules() if rules is None else rules
     root = _open_source(source)
+    with ExitStack() as held:
+        return _take(root, store, cache, rules, rehash, held)
+
+
+def _take(root: int, store: Store, cache: Path | None, rules: Rules, rehash: bool, held: ExitStack) -> Snapshot:
     try:
+        # What the cache says is stored must not leave the store before this snapshot holds it.
+        held.enter_context(store.in_use())
         status = os.fstat(root)
         key = digest_of(f"{store.identity} {rules} {status.st_dev} {status.st_ino}".encode())
         before = [] if cache is None or rehash else load(cache, key)

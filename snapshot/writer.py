@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from onrecord.snapshot.digest import digest_of
+from onrecord.snapshot.digest import digest_of, hasher
 from onrecord.snapshot.encoders import Encoded, Encoders
 from onrecord.snapshot.encoding import RAW
 from onrecord.snapshot.errors import disk_full, is_full
@@ -46,6 +46,8 @@ class Writer:
         self._index = index
         self._encoders = Encoders()
         self._bulk = Lock(layout.bulk_lock)
+        # What is known when it is added must still be there when it is committed.
+        self._use = Lock(layout.use_lock)
         self._seen: set[bytes] = set()
         self._pending: dict[bytes, bytes] = {}
         self._pending_bytes = 0
@@ -69,6 +71,7 @@ class Writer:
 
     def add(self, data: bytes, digest: bytes | None = None) -> bytes:
         """Add an object; returns its address. `digest` saves hashing again what was hashed already."""
+        self._rely_on_store()
         digest = digest_of(data) if digest is None else digest
         if digest in self._seen:
             return digest
@@ -87,6 +90,7 @@ class Writer:
 
         The caller checks that the file did not change meanwhile; if it did, `forget_large` drops the copy.
         """
+        self._rely_on_store()
         self._go_bulk()
         if self._index.has_loose_of(size):
             digest, read = hash_file(source, size)
@@ -105,6 +109,27 @@ class Writer:
         self._seen.add(digest)
         self._large[digest] = (path, read)
         return digest, read
+
+    def add_pieces(self, pieces: Iterable[bytes]) -> tuple[bytes, int]:
+        """Add an object of any size that comes in pieces; its address and its bytes."""
+        self._rely_on_store()
+        self._go_bulk()
+        path, fd = self._claimed().new_file()
+        try:
+            state, size = hasher(), 0
+            for piece in pieces:
+                state.update(piece)
+                size += write_all(fd, piece)
+            digest = state.digest()
+            if digest in self._seen or self._index.known([digest]):
+                path.unlink()
+                return digest, size
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        self._seen.add(digest)
+        self._large[digest] = (path, size)
+        return digest, size
 
     def forget_large(self, digest: bytes) -> None:
         """Drop a large object again that this write has added; without effect on any other."""
@@ -137,6 +162,7 @@ class Writer:
             self._claim.release()
             self._claim = None
         self._bulk.release()
+        self._use.release()
         self._pending, self._ready, self._packed, self._large = {}, [], {}, {}
 
     def _publish(self, connection: sqlite3.Connection) -> dict[bytes, int]:
@@ -158,6 +184,11 @@ class Writer:
             sync_folder(self._layout.loose)
         self._index.add(connection, places)
         return {place.digest: place.kept + (HEADER_SIZE if place.pack else 0) for place in places}
+
+    def _rely_on_store(self) -> None:
+        if not self._use.held:
+            self._index.prepare()
+            self._use.acquire(shared=True)
 
     def _claimed(self) -> Claim:
         if self._claim is None:

@@ -29,7 +29,12 @@ class Tables(Protocol):
 
 
 class Projection(Tables, Protocol):
-    """A read model that catches up."""
+    """A read model that catches up.
+
+    One that can take a run out of its tables without leaving a trace offers `forget(connection, run_id)` too.
+    Without it, the rows with that `run_id` are deleted when a run is erased; a model with a table that has no such
+    column, or with a full-text index, is made again as a whole.
+    """
 
     @property
     def TYPES(self) -> frozenset[str]:  # noqa: N802

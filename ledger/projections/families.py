@@ -44,3 +44,12 @@ def apply(connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
         event = recorded.event
         if isinstance(event, events.RunSubmitted) and event.parent is not None:
             connection.execute(_JOIN, (storable(event.parent), recorded.run_id, DEEPEST))
+
+
+def forget(connection: sqlite3.Connection, run_id: str) -> None:
+    """Cut a run off from its ancestors: what it was started from is no longer known; what was started from it is."""
+    connection.execute(
+        "DELETE FROM families WHERE ancestor IN (SELECT ancestor FROM families WHERE descendant = ?1) AND"
+        " (descendant = ?1 OR descendant IN (SELECT descendant FROM families WHERE ancestor = ?1))",
+        (run_id,),
+    )

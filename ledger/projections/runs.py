@@ -48,7 +48,8 @@ _PLACE = (
     "SELECT (SELECT coalesce(max(seq), 0) FROM events), runs.seq, head, status"
     " FROM (SELECT 1) LEFT JOIN runs ON run_id = ?"
 )
-_NEXT_NUMBER = "SELECT coalesce(max(number), 0) + 1 FROM runs WHERE experiment = ?"
+# Erased runs without an experiment have negative numbers.
+_NEXT_NUMBER = "SELECT coalesce(max(max(number), 0), 0) + 1 FROM runs WHERE experiment = ?"
 
 
 def place(connection: sqlite3.Connection, run_id: str) -> tuple[int, int | None, int, str | None]:
@@ -65,12 +66,14 @@ def load(connection: sqlite3.Connection, run_id: str) -> RunState:
 def submit(connection: sqlite3.Connection, recorded: Recorded) -> RunState:
     """A new run, in the table."""
 
-    def number_in(experiment: str) -> int:
-        return int(connection.execute(_NEXT_NUMBER, (experiment,)).fetchone()[0])
-
-    state = RunState.submitted(recorded, number_in)
+    state = RunState.submitted(recorded, lambda experiment: next_number(connection, experiment))
     connection.execute(_INSERT, state.values)
     return state
+
+
+def next_number(connection: sqlite3.Connection, experiment: str) -> int:
+    """The number that the next run of an experiment gets."""
+    return int(connection.execute(_NEXT_NUMBER, (experiment,)).fetchone()[0])
 
 
 def update(connection: sqlite3.Connection, state: RunState) -> None:
@@ -81,6 +84,12 @@ def update(connection: sqlite3.Connection, state: RunState) -> None:
 def touch(connection: sqlite3.Connection, row: int, head: int) -> None:
     """Write how many events the run in this row has, where nothing else of it changed."""
     connection.execute(_TOUCH, (head, row))
+
+
+def replace(connection: sqlite3.Connection, state: RunState) -> None:
+    """Write every column of a run that is in the table."""
+    connection.execute("DELETE FROM runs WHERE seq = ?", (state.seq,))
+    connection.execute(_INSERT, state.values)
 
 
 def insert(connection: sqlite3.Connection, states: Iterable[RunState]) -> None:

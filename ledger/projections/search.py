@@ -98,6 +98,14 @@ def apply(connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
     connection.executemany(insert, [words.row(run_id) for run_id, words in (*new.items(), *changed.items())])
 
 
+def forget(connection: sqlite3.Connection, run_id: str) -> None:
+    """Take a run out for good: a full-text index keeps the words of deleted rows until its parts are merged."""
+    connection.execute("DELETE FROM search WHERE rowid = (SELECT seq FROM runs WHERE run_id = ?)", (run_id,))
+    (made,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'search'").fetchone()
+    if made.startswith("CREATE VIRTUAL"):
+        connection.execute("INSERT INTO search(search) VALUES ('optimize')")
+
+
 def _load(connection: sqlite3.Connection, run_id: str) -> _Words | None:
     # A row has the number of the event that submitted the run, which is the run's first.
     row = connection.execute(

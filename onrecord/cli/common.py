@@ -45,6 +45,36 @@ def json_option(function: Function) -> Function:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
+def yes_option(function: Function) -> Function:
+    """The option --yes."""
+    return click.option("-y", "--yes", is_flag=True, help="Do not ask; needed where there is no terminal.")(function)
+
+
+def confirm(what: str, yes: bool) -> None:
+    """Go on only when the user agrees. Raises Abort, and UsageError where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{what}: cannot be undone, and there is no terminal to ask on; --yes agrees to it")
+    click.confirm(f"{what}. This cannot be undone. Go on?", abort=True, err=True)
+
+
+def state_named(given: str | None) -> str | None:
+    """The state that was meant, in whatever case it was written. Raises OnRecordError."""
+    from onrecord.ledger.states import ALL_STATES
+
+    if given is None:
+        return None
+    for state in ALL_STATES:
+        if state.lower() == given.lower().replace("_", "").replace("-", ""):
+            return state
+    raise OnRecordError(
+        f"there is no status '{given}'",
+        why=f"a run is {', '.join(ALL_STATES)}",
+        next_step="onrecord ls --status Failed",
+    )
+
+
 def run_argument(function: Function) -> Function:
     """The argument RUN, with its completion."""
     return click.argument("run", metavar="RUN", shell_complete=complete_run)(function)

@@ -22,7 +22,8 @@ def command(run: str, as_json: bool) -> None:
         print_json([file_document(row) for row in rows])
         return
     if not rows:
-        narrate("no files yet" if not found.has_ended() else "no files")
+        row = found.workspace.query.run(found.id)
+        narrate("no files yet" if not row.ended else "what files it had was erased" if row.erased else "no files")
     style = Style(sys.stdout)
     for cells in columns([[size(row.size), printable(row.name)] for row in rows], right=frozenset({0})):
         print(f"{style.dim(cells[0])}  {cells[1]}")

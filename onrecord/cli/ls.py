@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from onrecord.cli.common import json_option, open_workspace, print_json
+from onrecord.cli.common import json_option, open_workspace, print_json, state_named
 from onrecord.cli.text import Style, ago, columns, duration, narrate, printable
 from onrecord.documents import run_document, status_of
-from onrecord.errors import OnRecordError
-from onrecord.ledger.states import ALL_STATES
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -75,7 +73,7 @@ def command(
     workspace = open_workspace()
     asked = {key: value if given else None for key, given, value in (tag.partition("=") for tag in tags)}
     usual = None if everything or as_json else _SHOWN
-    request = _Wanted(wanted, experiment, _state(status), asked, limit, usual, after, as_of)
+    request = _Wanted(wanted, experiment, state_named(status), asked, limit, usual, after, as_of)
     plain = wanted is None and after is None and as_of is None
     listed = _plainly(workspace, request) if plain else _searched(workspace, request)
     fields = _fields(listed, shown) if shown is not None else None
@@ -124,19 +122,6 @@ def _combined(parsed: Filter, wanted: _Wanted) -> Filter:
     return parsed._replace(where=And(tuple(parts)) if parts else None)
 
 
-def _state(given: str | None) -> str | None:
-    if given is None:
-        return None
-    for state in ALL_STATES:
-        if state.lower() == given.lower().replace("_", "").replace("-", ""):
-            return state
-    raise OnRecordError(
-        f"there is no status '{given}'",
-        why=f"a run is {', '.join(ALL_STATES)}",
-        next_step="onrecord ls --status Failed",
-    )
-
-
 class _Fields(NamedTuple):
     names: list[str]
     kinds: list[str]
@@ -181,7 +166,7 @@ def _print_table(workspace: Workspace, listed: _Listed, *, live: bool) -> None:
         marks = " ".join(f"{key}={value}" if value else key for key, value in facts[row.run_id].tags.items())
         status = status_of(workspace, row) if live else row.status
         table.append(
-            [shorten[row.run_id], status, printable(row.display_name), ago(row.created_at),
+            [shorten[row.run_id], status, _name(row), ago(row.created_at),
              duration(row.duration_seconds),
              exit_code, printable(marks)]
         )  # fmt: skip
@@ -195,7 +180,7 @@ def _print_fields(workspace: Workspace, listed: _Listed, fields: _Fields, *, liv
         status = status_of(workspace, row) if live else row.status
         values = zip(fields.kinds, fields.values[row.run_id], strict=True)
         cells = [_cell(kind, value) for kind, value in values]
-        table.append([shorten[row.run_id], status, printable(row.display_name), *cells])
+        table.append([shorten[row.run_id], status, _name(row), *cells])
     numeric = {place + 3 for place, kind in enumerate(fields.kinds) if kind in ("number", "any", "duration")}
     _print_lines(table, right=frozenset(numeric))
 
@@ -218,6 +203,11 @@ def _print_lines(table: list[list[str]], *, right: frozenset[int], dim: int | No
         if dim is not None:
             cells[dim] = style.dim(cells[dim])
         print("  ".join(cells).rstrip())
+
+
+def _name(row: RunRow) -> str:
+    name = printable(row.display_name)
+    return f"{name} (erased)" if row.erased and row.experiment else name
 
 
 def short_ids(run_ids: list[str]) -> dict[str, str]:

@@ -30,6 +30,10 @@ COMMANDS = {
     "verify": ("onrecord.cli.verify", "Check that the history is what was written."),
     "backup": ("onrecord.cli.backup", "Copy the ledger to a file, also while runs go on."),
     "rebuild": ("onrecord.cli.rebuild", "Make the read models again from the events."),
+    "export": ("onrecord.cli.export", "Write runs into one file that proves itself."),
+    "import": ("onrecord.cli.import_", "Take runs in from such a file."),
+    "erase": ("onrecord.cli.erase", "Erase what is known of a run; its proofs stay."),
+    "retain": ("onrecord.cli.retain", "Erase runs that ended long ago."),
     "completion": ("onrecord.cli.completion", "Print the shell completion for bash, zsh or fish."),
 }
 

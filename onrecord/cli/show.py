@@ -9,6 +9,7 @@ import click
 from onrecord.cli.common import json_option, open_run, print_json, run_argument
 from onrecord.cli.text import Style, duration, local_time, metric, printable
 from onrecord.documents import run_document, status_of
+from onrecord.ledger.events import PayloadErased, RunImported
 from onrecord.run import Run
 
 
@@ -36,10 +37,11 @@ def _print(run: Run) -> None:
     ended = f"exit code {row.exit_code}" if row.exit_code is not None else ""
     facts = [
         ("run", row.run_id),
-        ("experiment", row.experiment),
-        ("command", printable(" ".join(words))),
-        ("source", printable(definition.get("source_directory", ""))),
-        ("interpreter", printable(definition.get("interpreter", ""))),
+        ("experiment", printable(row.experiment) or "-"),
+        *_custody(run),
+        ("command", printable(" ".join(words)) or "-"),
+        ("source", printable(definition.get("source_directory", "")) or "-"),
+        ("interpreter", printable(definition.get("interpreter", "")) or "-"),
         ("snapshot", row.snapshot_id or "-"),
         ("created", local_time(row.created_at)),
         ("started", local_time(row.started_at)),
@@ -58,6 +60,21 @@ def _print(run: Run) -> None:
     names = run.get_file_names()
     if names:
         print(f"{style.bold('files')}\n  {len(names)}, listed by: onrecord files {row.run_id[:10]}")
+
+
+def _custody(run: Run) -> list[tuple[str, str]]:
+    """Where the run came from, and when it was erased."""
+    lines = []
+    for recorded in run.workspace.journal.read(run.id):
+        event = recorded.event
+        if isinstance(event, RunImported):
+            lines.append(("imported", f"{local_time(recorded.at)} from {printable(event.origin)}"))
+        elif isinstance(event, PayloadErased):
+            by = f" by {printable(event.by)}" if event.by else ""
+            why = f": {printable(event.reason)}" if event.reason else ""
+            what = "with its files" if event.files else "without its files"
+            lines.append(("erased", f"{local_time(recorded.at)}{by}, {what}{why}"))
+    return lines
 
 
 def _print_pairs(style: Style, title: str, pairs: dict[str, str]) -> None:

@@ -320,6 +320,7 @@ def test_a_journal_that_is_forgotten_lets_go_of_its_files(tmp_path: Path) -> Non
     descriptors = Path("/proc/self/fd")
     if not descriptors.exists():
         pytest.skip("this system does not list open files")
+    gc.collect()
     before = len(list(descriptors.iterdir()))
     book = journal(tmp_path)
     finished_run(book)
