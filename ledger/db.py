@@ -61,6 +61,12 @@ class Database:
             raise problems.read_only(self.path, "the file or its folder is read-only for this user")
         return connection
 
+    def reader(self) -> sqlite3.Connection:
+        """Another connection, which only reads; the caller closes it before it lets go of this database."""
+        if self.connection and self._frozen is not None:
+            return _connect(self.path, "ro", "&immutable=1")
+        return _connect(self.path, "ro")
+
     def explained(self, problem: Exception) -> Exception:
         """The ledger's own error for a problem with this file."""
         if self.newer is not None and getattr(problem, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:

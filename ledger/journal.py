@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from onrecord.ledger.recorded import Recorded
 
 CHECKPOINT_EVERY = 2000
-_HOT = "runs"
+# The projections that do not catch up when they are read, by name: importing them is dear.
+_NOT_LAZY = ("runs", "tree")
 _BATCH = 2000
 
 
@@ -176,6 +177,36 @@ class Journal:
         with self._using() as database:
             return database.connection.execute(sql, parameters).fetchall()
 
+    @contextmanager
+    def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
+        """The connection, in a transaction of this thread: what it reads is of one moment.
+
+        With `write` it is under the writers' lock. Others wait for it, or the log grows: be short. Raises
+        LedgerReadOnly, NewerLedger.
+        """
+        with self._using() as database:
+            if write:
+                connection = database.writable()
+                with database.lock, _transaction(connection):
+                    yield connection
+            else:
+                with _transaction(database.connection, "BEGIN"):
+                    yield database.connection
+
+    @contextmanager
+    def reader(self) -> Iterator[sqlite3.Connection]:
+        """A connection of its own, in a read transaction and with room for temporary tables; closed afterwards.
+
+        Nothing else of this journal, and no fork, goes on meanwhile.
+        """
+        with self._using() as database:
+            connection = database.reader()
+            try:
+                with _transaction(connection, "BEGIN"):
+                    yield connection
+            finally:
+                connection.close()
+
     def size(self) -> int:
         """How many events the ledger has."""
         return int(self.fetch("SELECT coalesce(max(seq), 0) FROM events")[0][0])
@@ -203,8 +234,8 @@ class Journal:
 
     def _behind(self, connection: sqlite3.Connection) -> bool:
         row = connection.execute(
-            "SELECT (SELECT coalesce(max(seq), 0) FROM events), min(seq) FROM projections WHERE name != ?",
-            (_HOT,),
+            "SELECT (SELECT coalesce(max(seq), 0) FROM events), min(seq) FROM projections WHERE name NOT IN (?, ?)",
+            _NOT_LAZY,
         ).fetchone()
         return bool(row[0] > row[1])
 

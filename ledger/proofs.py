@@ -13,7 +13,7 @@ True
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 
 from onrecord.ledger.merkle import EMPTY, node_hash
 
@@ -159,7 +159,7 @@ def is_consistent(old: int, old_root: bytes, new: int, new_root: bytes, proof: S
 def nodes_of(leaves: Sequence[bytes]) -> Node:
     """A reader of nodes over leaves held in memory; each node is computed once."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def node(height: int, index: int) -> bytes:
         if not height:
             return leaves[index]

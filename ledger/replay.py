@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from onrecord.ledger.ids import encode as id_text
-from onrecord.ledger.projections import ALL, HOT, LAZY
+from onrecord.ledger.projections import ALL, HOT, LAZY, tree
 from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.run_state import TYPES, RunState
 
@@ -51,12 +51,16 @@ def project_batch(connection: sqlite3.Connection) -> bool:
         position, types = positions[projection.NAME], projection.TYPES
         projection.apply(connection, [one for one in batch if one.type in types and one.seq > position])
     if rows:
-        connection.execute("UPDATE projections SET seq = max(seq, ?) WHERE name != ?", (rows[-1][0], HOT.NAME))
+        connection.executemany(
+            "UPDATE projections SET seq = max(seq, ?) WHERE name = ?",
+            [(rows[-1][0], projection.NAME) for projection in LAZY],
+        )
     return len(rows) == _BATCH
 
 
 def drop_and_replay(connection: sqlite3.Connection) -> None:
     """Empty every projection and fill the hot one again; the others catch up when they are read."""
+    tree.position(connection)
     for projection in ALL:
         for table in projection.TABLES:
             connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own table names

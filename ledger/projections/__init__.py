@@ -1,7 +1,7 @@
 """Read models: tables that can be dropped and rebuilt from the events at any time, one file each.
 
 `runs` is kept in the transaction that appends, because every append reads it; the others catch up
-lazily from a position that is stored in the same transaction as their rows.
+lazily from a position that is stored in the same transaction as their rows; `tree` does so only for proofs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Protocol
 
-from onrecord.ledger.projections import attributes, files, metrics, runs
+from onrecord.ledger.projections import attributes, files, metrics, runs, tree
 from onrecord.ledger.recorded import Recorded
 
 
@@ -40,4 +40,4 @@ class Projection(Tables, Protocol):
 
 HOT = runs
 LAZY: tuple[Projection, ...] = (attributes, files, metrics)
-ALL: tuple[Tables, ...] = (HOT, *LAZY)
+ALL: tuple[Tables, ...] = (HOT, *LAZY, tree)
