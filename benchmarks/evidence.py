@@ -19,7 +19,8 @@ from pathlib import Path
 from figures import interleaved, print_figure
 
 from onrecord.ledger import merkle
-from onrecord.ledger.audit import BATCH, audit
+from onrecord.ledger.audit import audit
+from onrecord.ledger.audit_hashes import BATCH
 from onrecord.ledger.codec import encode
 from onrecord.ledger.events import (
     Event,

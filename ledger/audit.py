@@ -1,20 +1,22 @@
 """Is what the ledger says what was written? Every hash is computed again, and every state replayed.
 
-The loop over the events is written for speed: it compares, and only an event that differs is looked at again,
-by `audit_event`, to say what is wrong with it.
+The events' own hashes are computed in `audit_hashes`, beside the walk here over their order, their states, the
+tree and the seals. Both are written for speed and only compare; what is wrong with an event that differs is then
+said by `audit_event`.
 """
 
 from __future__ import annotations
 
-import struct
+import re
 from collections.abc import Collection, Iterator
-from hashlib import sha256
+from operator import itemgetter
 from typing import Any
 
 import attrs
 
 from onrecord.ledger import audit_event, merkle
-from onrecord.ledger.audit_event import Finding, Kind, Row
+from onrecord.ledger.audit_event import Finding, Kind
+from onrecord.ledger.audit_hashes import BATCH, HashCheck
 from onrecord.ledger.events import FileRecorded, RunSealed, RunSubmitted
 from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.journal import Journal
@@ -26,9 +28,13 @@ from onrecord.ledger.run_state import RunState
 from onrecord.ledger.schema import TRIGGERS
 from onrecord.ledger.states import state_after
 
-BATCH = 4096
 _COLUMNS = ", ".join(RunState.COLUMNS)
-_ENTRY = struct.Struct(">5sQ16sQq")
+# seq, stream, rseq, type, ts, payload, leaf: as they are in the table, whatever they are.
+_Row = tuple[int, bytes, int, bytes, int, bytes | None, bytes]
+_leaf_of = itemgetter(6)
+# Of a file's event only the digest is needed; nothing else in such a payload can be spelled like this, because
+# a quotation mark inside of a text is escaped.
+_DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})".*,"v":1}\Z', re.DOTALL)
 
 
 @attrs.define
@@ -64,28 +70,42 @@ def audit(journal: Journal, *, sizes: Collection[int] = (), read_models: bool = 
     result = Audit()
     stored, last = _stored_runs(journal)
     walk = _Walk(result, sizes)
-    for rows in _batches(journal, last):
-        walk.check(rows)
-        walk.compare_nodes(journal)
+    with HashCheck(journal, journal.database.path, last) as hashes:
+        for rows in _batches(journal, last):
+            walk.follow(rows)
+            walk.grow(journal)
+        walk.grow(journal, at_least=1)
+        suspects, faults = hashes.answer()
+    _look_again(journal, suspects, result)
+    # The order in which the ledger has them; each finding begins with its event.
+    result.findings.sort(key=lambda finding: int(finding.where.removeprefix("event ")))
     result.events, result.runs, result.root = walk.tree.size, len(walk.runs), walk.tree.root().hex()
-    _compare_runs(stored, walk.replay.states, result)
+    result.findings += walk.wrong_nodes
+    _compare_runs(stored, walk.rows(), result)
     if read_models:
         for where, problem in differences(journal):
             result.wrong(where, problem)
-    _check_database(journal, result)
+    _check_database(journal, faults, result)
     return result
 
 
 class _Run:
-    """A run on the walk: the leaves of its events, one after the other, and its row once it is submitted."""
+    """A run on the walk: its row once it is submitted, and its events' leaves, those under a seal in one piece."""
 
-    __slots__ = ("leaves", "row", "run_id", "version")
+    __slots__ = ("leaves", "row", "run_id", "sealed", "version")
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self.version = 0
         self.row: RunState | None = None
-        self.leaves = bytearray()
+        self.leaves: list[bytes] = []
+        self.sealed = b""
+
+    def take_leaves(self) -> list[bytes]:
+        """Every leaf so far; they are kept as one piece, a third of the memory, until the next seal."""
+        leaves = [self.sealed[at : at + 32] for at in range(0, len(self.sealed), 32)] + self.leaves
+        self.sealed, self.leaves = b"".join(leaves), []
+        return leaves
 
 
 class _Walk:
@@ -97,99 +117,116 @@ class _Walk:
         self.tree = merkle.Frontier()
         self.replay = RunsReplay()
         self.runs: dict[bytes, _Run] = {}
+        self.wrong_nodes: list[Finding] = []
+        self._counted: set[bytes] = set()
         self._kinds: dict[bytes, Kind] = {}
         self._sizes = sorted(set(sizes))
-        self._made: list[tuple[int, bytes]] = []
-        self._since = 0
+        self._leaves: list[bytes] = []
 
-    def check(self, rows: list[Row]) -> None:
+    def follow(self, rows: list[_Row]) -> None:
         """Go on over the next events."""
-        runs, kinds, pack, before = self.runs, self._kinds, _ENTRY.pack, self.seq
-        for row in rows:
-            seq, stream, version, kind_bytes, at, salt, payload, commitment, leaf = row
-            kind = kinds.get(kind_bytes) or self._kind(kind_bytes)
-            run = runs.get(stream) or self._run(stream, seq)
-            try:
-                right = (
-                    seq == before + 1
-                    and version == run.version + 1
-                    and sha256(b"RLP\x01" + salt + payload).digest() == commitment  # type: ignore[operator]
-                    and sha256(pack(b"\0RLE\1", seq, stream, version, at) + kind.suffix + commitment).digest() == leaf
-                )
-            except (TypeError, struct.error):
-                right = False
-            if not right:
-                self._look_again(row, kind, run, before)
+        runs, counted, before = self.runs, self._counted, self.seq
+        for seq, stream, version, kind_bytes, at, payload, leaf in rows:
+            run = runs.get(stream) or self._new_run(stream)
+            if seq != before + 1 or version != run.version + 1:
+                for problem in audit_event.order_problems(seq, version, run.run_id, before, run.version):
+                    self.result.wrong(f"event {seq}", problem)
             before, run.version = seq, version
-            if kind.counts_only and run.row is not None:
-                run.row.head = version
-            else:
-                self._take(row, kind, run)
-            run.leaves += leaf
+            if kind_bytes not in counted or run.row is None:
+                self._take(seq, run, kind_bytes, at, payload)
+            run.leaves.append(leaf)
         self.seq = before
-        self._grow([row[8] for row in rows])
+        self._leaves += map(_leaf_of, rows)
 
-    def compare_nodes(self, journal: Journal) -> None:
-        """Compare the stored nodes over the last batch with those that its leaves make."""
-        low, high = self._since * 64 + 63, self.tree.size * 64 + 63
-        stored = dict(journal.fetch("SELECT id, hash FROM tree WHERE id > ? AND id <= ?", (low, high)))
-        if stored:
-            expected = dict(self._made)
-            for key in sorted(stored):
-                if stored[key] != expected.get(key):
-                    self.result.wrong(
-                        f"table tree, height {key % 64} up to event {key // 64}",
-                        "the node is not the one that the events make; onrecord rebuild makes it again",
-                    )
-        self._made, self._since = [], self.tree.size
+    def rows(self) -> dict[str, RunState]:
+        """The table of runs as the events make it."""
+        for run in self.runs.values():
+            if run.row is not None:
+                run.row.head = run.version
+        return self.replay.states
 
-    def _grow(self, leaves: list[bytes]) -> None:
-        if leaves and not self.tree.size:
+    def grow(self, journal: Journal, at_least: int = 4096) -> None:
+        """Take the leaves into the tree once there are so many, and compare the nodes that are stored with it."""
+        if len(self._leaves) < at_least:
+            return
+        before, leaves, made = self.tree.size, self._leaves, list[tuple[int, bytes]]()
+        self._leaves = []
+        if not before:
             self.result.first_leaf = leaves[0]
         # In pieces that end where a root is wanted.
         while self._sizes and self._sizes[0] <= self.tree.size + len(leaves):
             size = self._sizes.pop(0)
             piece = size - self.tree.size
-            self._made += tree.rows(self.tree.extend(leaves[:piece]))
+            made += tree.rows(self.tree.extend(leaves[:piece]))
             leaves = leaves[piece:]
             self.result.roots[size] = self.tree.root()
-        self._made += tree.rows(self.tree.extend(leaves))
+        made += tree.rows(self.tree.extend(leaves))
+        self._compare_nodes(journal, before, made)
 
-    def _kind(self, kind_bytes: bytes) -> Kind:
-        kind = self._kinds[kind_bytes] = audit_event.kind_of(kind_bytes)
-        return kind
+    def _compare_nodes(self, journal: Journal, before: int, made: list[tuple[int, bytes]]) -> None:
+        ids = (before * 64 + 63, self.tree.size * 64 + 63)
+        stored = journal.fetch("SELECT id, hash FROM tree WHERE id > ? AND id <= ?", ids)
+        if not stored or stored == sorted(made):
+            return
+        expected = dict(made)
+        for key, node in stored:
+            if node != expected.get(key):
+                where = f"table tree, height {key % 64} up to event {key // 64}"
+                problem = "the node is not the one that the events make; onrecord rebuild makes it again"
+                self.wrong_nodes.append(Finding(where, problem))
 
-    def _run(self, stream: bytes, seq: int) -> _Run:
-        if len(stream) != 16:
-            self.result.wrong(f"event {seq}", "its fields are not what was written (a run has 16 bytes)")
+    def _new_run(self, stream: bytes) -> _Run:
         run = self.runs[stream] = _Run(id_text(stream))
         return run
 
-    def _look_again(self, row: Row, kind: Kind, run: _Run, before: int) -> None:
-        problems = audit_event.problems(row, kind, run.run_id, before, run.version)
-        self.result.erased += row[5] is None and row[6] is None
-        for problem in problems:
-            self.result.wrong(f"event {row[0]}", problem)
+    def _kind(self, kind_bytes: bytes) -> Kind:
+        kind = self._kinds.get(kind_bytes)
+        if kind is None:
+            kind = self._kinds[kind_bytes] = audit_event.kind_of(kind_bytes)
+            if kind.counts_only:
+                self._counted.add(kind_bytes)
+        return kind
 
-    def _take(self, row: Row, kind: Kind, run: _Run) -> None:
+    def _take(self, seq: int, run: _Run, kind_bytes: bytes, at: int, payload: bytes | None) -> None:
         """An event that moves the state, or whose content the audit needs."""
-        seq, _, version, _, at, _, payload, _, _ = row
+        kind = self._kind(kind_bytes)
         status = run.row.status if run.row else None
         if state_after(status, kind.text) is None:
             before = status or "of a run that does not exist"
             self.result.wrong(f"event {seq}", f"{kind.text} cannot follow the state {before}")
-        recorded = Recorded.stored(seq, run.run_id, version, kind.text, at, payload)
-        self.replay.take(recorded)
-        run.row = self.replay.states.get(run.run_id)
-        event = recorded.event if kind.is_read else None
+        recorded = Recorded.stored(seq, run.run_id, run.version, kind.text, at, payload)
+        if kind.moves:
+            self.replay.take(recorded)
+            run.row = self.replay.states.get(run.run_id)
+        if kind.is_read and payload is not None:
+            self._read(recorded, payload, run)
+
+    def _read(self, recorded: Recorded, payload: bytes, run: _Run) -> None:
+        digest = _DIGEST.search(payload) if recorded.type == FileRecorded.type else None
+        if digest:
+            self.result.objects.add(digest[1].decode())
+            return
+        event = recorded.event
         if isinstance(event, RunSealed):
-            problem = audit_event.seal_problem(event, run.leaves)
+            problem = audit_event.seal_problem(event, run.take_leaves())
             if problem:
-                self.result.wrong(f"event {seq}", f"{problem} (run {run.run_id})")
+                self.result.wrong(f"event {recorded.seq}", f"{problem} (run {run.run_id})")
         elif isinstance(event, RunSubmitted) and event.snapshot_id:
             self.result.snapshots.add(event.snapshot_id)
         elif isinstance(event, FileRecorded):
             self.result.objects.add(event.digest)
+
+
+def _look_again(journal: Journal, suspects: list[int], result: Audit) -> None:
+    """Say what is wrong with the events whose hashes differ; count those that were erased."""
+    for seq in suspects:
+        row = journal.fetch(
+            "SELECT seq, stream, rseq, CAST(type AS BLOB), ts, salt, payload, pcommit, leaf FROM events WHERE seq = ?",
+            (seq,),
+        )[0]
+        result.erased += row[5] is None and row[6] is None
+        for problem in audit_event.hash_problems(row):
+            result.wrong(f"event {seq}", problem)
 
 
 def _stored_runs(journal: Journal) -> tuple[dict[str, tuple[Any, ...]], int]:
@@ -201,14 +238,14 @@ def _stored_runs(journal: Journal) -> tuple[dict[str, tuple[Any, ...]], int]:
     return {row[2]: row[1:] for row in rows if row[1] is not None}, rows[0][0]
 
 
-def _batches(journal: Journal, last: int) -> Iterator[list[Row]]:
+def _batches(journal: Journal, last: int) -> Iterator[list[_Row]]:
     after = -(2**63)
     while True:
         # The type as bytes: text that is not UTF-8 is a finding, not the end of the audit.
         rows = journal.fetch(
-            "SELECT seq, stream, rseq, CAST(type AS BLOB), ts, salt, payload, pcommit, leaf FROM events"
-            f" WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT {BATCH}",
-            (after, last),
+            "SELECT seq, stream, rseq, CAST(type AS BLOB), ts, payload, leaf FROM events"
+            " WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+            (after, last, BATCH),
         )
         if not rows:
             return
@@ -228,10 +265,9 @@ def _compare_runs(stored: dict[str, tuple[Any, ...]], states: dict[str, RunState
                     result.wrong(f"table runs, run {run_id}", f"{name} is {had!r}, the events say {must!r}")
 
 
-def _check_database(journal: Journal, result: Audit) -> None:
+def _check_database(journal: Journal, faults: list[str], result: Audit) -> None:
     found = {name for (name,) in journal.fetch("SELECT name FROM sqlite_master WHERE type = 'trigger'")}
     for name in sorted(TRIGGERS - found):
         result.wrong("the database file", f"the trigger {name} is missing: nothing keeps the events from being changed")
-    for (problem,) in journal.fetch("PRAGMA quick_check"):
-        if problem != "ok":
-            result.wrong("the database file", str(problem))
+    for fault in faults:
+        result.wrong("the database file", fault)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 import attrs
 
@@ -26,40 +27,46 @@ class Finding:
 
 @attrs.frozen
 class Kind:
-    """A type of events: `suffix`, its bytes in an entry (None where no entry can hold it), and what it needs.
-
-    `counts_only`: nothing but its place matters to the audit. `is_read`: the audit needs its content.
-    """
+    """A type of events: whether it can change a run's row, and whether the audit needs its content."""
 
     text: str
-    suffix: bytes | None
-    counts_only: bool
+    moves: bool
     is_read: bool
+
+    @property
+    def counts_only(self) -> bool:
+        """Whether nothing but its place matters."""
+        return not (self.moves or self.is_read)
 
 
 def kind_of(kind_bytes: bytes) -> Kind:
     """The kind behind a type as it is stored."""
     text = kind_bytes.decode("utf-8", "replace")
-    possible = text.encode() == kind_bytes and len(kind_bytes) < 2**16
-    suffix = len(kind_bytes).to_bytes(2, "big") + kind_bytes if possible else None
-    matters = text in TYPES | MOVING_EVENTS | AFTER_THE_END | _READ
-    return Kind(text, suffix, not matters, text in _READ)
+    return Kind(text, text in TYPES | MOVING_EVENTS | AFTER_THE_END, text in _READ)
 
 
-def problems(row: Row, kind: Kind, run_id: str, before: int, version_before: int) -> list[str]:
-    """What is wrong with an event after `before`, and in its run after `version_before`; nothing of an erased one."""
-    seq, stream, version, _, at, salt, payload, commitment, leaf = row
+def order_problems(seq: int, version: int, run_id: str, before: int, version_before: int) -> list[str]:
+    """What is wrong with the place of an event after `before`, and in its run after `version_before`."""
     found = []
     if seq != before + 1:
         found.append(f"events are missing: the one before it has seq {before}")
     if version != version_before + 1:
         found.append(f"in its run {run_id} it is event {version}, after event {version_before}")
+    return found
+
+
+def hash_problems(row: Row) -> list[str]:
+    """What is wrong with the hashes of an event; nothing of one that was erased as it should be."""
+    seq, stream, version, kind_bytes, at, salt, payload, commitment, leaf = row
+    found = []
     if (payload is None) != (salt is None):
         found.append("its payload and its salt were not erased together")
     elif payload is not None and salt is not None and merkle.payload_commitment(salt, payload) != commitment:
         found.append("its payload is not what was written (the commitment differs)")
+    kind = kind_bytes.decode("utf-8", "replace")
     try:
-        same = kind.suffix is not None and merkle.leaf_hash(seq, stream, version, at, kind.text, commitment) == leaf
+        same = len(stream) == 16 and kind.encode() == kind_bytes
+        same = same and merkle.leaf_hash(seq, stream, version, at, kind, commitment) == leaf
     except struct.error:
         same = False
     if not same:
@@ -67,10 +74,8 @@ def problems(row: Row, kind: Kind, run_id: str, before: int, version_before: int
     return found
 
 
-def seal_problem(seal: RunSealed, leaves: bytes | bytearray) -> str | None:
-    """What is wrong with a seal over a run whose leaves so far, of 32 bytes each, are `leaves`; None when it fits."""
-    count = len(leaves) // 32
-    root = merkle.root_of([bytes(leaves[at : at + 32]) for at in range(0, 32 * min(seal.count, count), 32)])
-    if seal.count != count or seal.root != root.hex():
+def seal_problem(seal: RunSealed, leaves: Sequence[bytes]) -> str | None:
+    """What is wrong with a seal over a run that has had `leaves` before it; None when it fits."""
+    if seal.count != len(leaves) or seal.root != merkle.root_of(leaves).hex():
         return "the seal does not fit the events of its run"
     return None

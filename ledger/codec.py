@@ -19,6 +19,8 @@ from onrecord.ledger.events import REGISTRY, AnyEvent, Erased, Event, RunMetrics
 from onrecord.ledger.shapes import misfit
 
 _dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+# As json.loads, without its guess at the encoding.
+_loads = json.JSONDecoder().decode
 
 
 def encode(event: Event | Unknown) -> tuple[str, bytes]:
@@ -64,7 +66,7 @@ def decode(event_type: str, payload: bytes | None) -> AnyEvent:
     if kind is RunMetrics:
         return chunk.unpack(payload) or Unknown(event_type, payload)
     try:
-        fields = json.loads(payload)
+        fields = _loads(payload.decode())
     except (ValueError, RecursionError):
         return Unknown(event_type, payload)
     if not isinstance(fields, dict) or fields.pop("v", None) != kind.version:

@@ -23,7 +23,10 @@ def misfit(kind: type[Any], fields: Mapping[str, Any]) -> str | None:
     if checks is None:
         hints = get_type_hints(kind)
         checks = _checks[kind] = {field.name: _check_of(hints[field.name]) for field in attrs.fields(kind)}
-    return next((name for name, value in fields.items() if not checks[name](value)), None)
+    for name, value in fields.items():
+        if not checks[name](value):
+            return name
+    return None
 
 
 def is_int64(value: Any) -> bool:
@@ -33,8 +36,8 @@ def is_int64(value: Any) -> bool:
 
 def _check_of(hint: Any) -> Check:
     if isinstance(hint, UnionType):
-        choices = [_check_of(choice) for choice in get_args(hint)]
-        return lambda value: any(choice(value) for choice in choices)
+        first, *others = [_check_of(choice) for choice in get_args(hint)]
+        return lambda value: first(value) or any(choice(value) for choice in others)
     if get_origin(hint) is dict:
         held = _check_of(get_args(hint)[1])
         return lambda value: (
@@ -52,6 +55,6 @@ def _has_text_keys(value: Any) -> bool:
     # json writes the key 1 as "1": what is read back would not be what was recorded.
     if isinstance(value, dict):
         return all(isinstance(key, str) and _has_text_keys(item) for key, item in value.items())
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return all(map(_has_text_keys, value))
     return True
