@@ -36,8 +36,7 @@ class History:
         size = self._journal.size()
         if database.read_only or not size:
             return
-        with self._journal.transaction(write=True) as connection:
-            start = tree.position(connection)
+        start = self._journal.fetch("SELECT seq FROM projections WHERE name = ?", (tree.NAME,))[0][0]
         if start >= size:
             return
         frontier = Frontier(start, {place[0]: hash for place, hash in self._nodes(_standing(start)).items()})

@@ -13,6 +13,7 @@ from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.projections import LAZY, Projection
 from onrecord.ledger.recorded import Recorded
+from onrecord.ledger.replay import run_script
 
 _BATCH = 4096
 # Of one table: a read model that went wrong as a whole need not be listed row by row.
@@ -27,14 +28,13 @@ def differences(journal: Journal) -> Iterator[tuple[str, str]]:
 
 
 def _differences(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
-    for projection in LAZY:
-        script = projection.SCHEMA.replace("CREATE TABLE", "CREATE TEMP TABLE")
-        for statement in script.split(";\n"):
-            connection.execute(statement)
-    positions = dict(connection.execute("SELECT name, seq FROM projections").fetchall())
-    for projection in LAZY:
-        _replay(connection, projection, positions.get(projection.NAME, 0))
-    for projection in LAZY:
+    stored = {name: (version, seq) for name, version, seq in connection.execute("SELECT * FROM projections")}
+    # One that another version made is made anew when the ledger is next opened for writing.
+    current = [projection for projection in LAZY if stored.get(projection.NAME, (None, 0))[0] == projection.VERSION]
+    for projection in current:
+        run_script(connection, projection.SCHEMA.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+        _replay(connection, projection, stored[projection.NAME][1])
+    for projection in current:
         for table in projection.TABLES:
             yield from _compare(connection, table)
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from onrecord.ledger.ids import encode as id_text
-from onrecord.ledger.projections import ALL, HOT, LAZY, tree
+from onrecord.ledger.projections import ALL, HOT, LAZY
 from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.run_state import TYPES, RunState
 
@@ -60,7 +60,6 @@ def project_batch(connection: sqlite3.Connection) -> bool:
 
 def drop_and_replay(connection: sqlite3.Connection) -> None:
     """Empty every projection and fill the hot one again; the others catch up when they are read."""
-    tree.position(connection)
     for projection in ALL:
         for table in projection.TABLES:
             connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own table names

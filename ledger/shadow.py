@@ -25,7 +25,7 @@ def hide_stored(connection: sqlite3.Connection) -> None:
     script = ["CREATE TEMP TABLE projections(name TEXT PRIMARY KEY, version INTEGER, seq INTEGER);"]
     script.append("INSERT INTO temp.projections SELECT * FROM main.projections;")
     anew = [model for model in ALL if stored.get(model.NAME) != model.VERSION]
-    hidden: list[Tables] = [*LAZY, *([HOT] if HOT in anew else [])]
+    hidden: list[Tables] = [*LAZY, *(model for model in anew if model not in LAZY)]
     for model in hidden:
         script.append(model.SCHEMA.replace("CREATE TABLE", "CREATE TEMP TABLE"))
         if model in anew:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
+from onrecord.ledger.schema import PROJECTION_VERSIONS
+
 NAME = "tree"
-VERSION = 1
+VERSION = PROJECTION_VERSIONS[NAME]
 TABLES: tuple[str, ...] = ("tree",)
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS tree(
+CREATE TABLE tree(
     id INTEGER PRIMARY KEY,               -- 64 * seq of the last event under the node + the node's height
     hash BLOB NOT NULL                    -- 32 bytes, RFC 6962
 ) STRICT;
@@ -37,13 +39,6 @@ def rows(made: Made) -> list[tuple[int, bytes]]:
         if height >= LOWEST
         for place, node in enumerate(nodes)
     ]
-
-
-def position(connection: sqlite3.Connection) -> int:
-    """How many events the table is made of; it and its row are made where an older onrecord left them out."""
-    connection.execute(SCHEMA)
-    connection.execute("INSERT OR IGNORE INTO projections VALUES (?, ?, 0)", (NAME, VERSION))
-    return int(connection.execute("SELECT seq FROM projections WHERE name = ?", (NAME,)).fetchone()[0])
 
 
 def store(connection: sqlite3.Connection, nodes: Iterable[tuple[int, bytes]], seq: int) -> None:
