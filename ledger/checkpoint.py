@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 
 import attrs
 
@@ -93,3 +94,19 @@ def check_same_ledger(one: Checkpoint, other: Checkpoint) -> None:
 
 def _bad(why: str, line: int) -> BadEvidence:
     return BadEvidence(f"line {line} of this checkpoint cannot be read", why=why, kind="checkpoint", line=line)
+
+
+def what_became_of(old: Checkpoint, origin: str, size: int, root_at: Callable[[int], bytes | None]) -> str | None:
+    """How a ledger of `size` events fails to go on from the checkpoint `old`; None where it does.
+
+    `root_at` gives the ledger's root at a number of events that it has.
+    """
+    named = f"the checkpoint names {old.size} events with the root {old.root.hex()}"
+    if size < old.size:
+        return f"history was truncated: {named}, the ledger has {size} events"
+    root = root_at(old.size)
+    if root != old.root:
+        return f"history was rewritten: {named}, the root of the ledger's first {old.size} is {(root or b'').hex()}"
+    if origin != old.origin:
+        return f"history was rewritten: {named}, of the ledger {old.origin}; this ledger is {origin}"
+    return None

@@ -39,13 +39,15 @@ class History:
         start = self._journal.fetch("SELECT seq FROM projections WHERE name = ?", (tree.NAME,))[0][0]
         if start >= size:
             return
-        frontier = Frontier(start, {place[0]: hash for place, hash in self._nodes(_standing(start)).items()})
+        standing = proofs.perfect_subtrees(0, start)
+        nodes = self._nodes(standing)
+        frontier = Frontier(start, {place[0]: nodes[place] for place in standing})
         while frontier.size < size:
             first = frontier.size + 1
             leaves = self._leaves(first, min(size, first + _BATCH - 1))
-            nodes = tree.rows(frontier.extend(leaves))
+            made = tree.rows(frontier.extend(leaves))
             with self._journal.transaction(write=True) as connection:
-                tree.store(connection, nodes, frontier.size)
+                tree.store(connection, made, frontier.size)
 
     def origin(self) -> str:
         """The ledger's name. Raises EmptyLedger."""
@@ -166,7 +168,3 @@ class History:
             return frontier.root()
         below = self._nodes([(height - 1, 2 * index), (height - 1, 2 * index + 1)])
         return node_hash(below[height - 1, 2 * index], below[height - 1, 2 * index + 1])
-
-
-def _standing(size: int) -> list[_Place]:
-    return proofs.perfect_subtrees(0, size)

@@ -193,6 +193,15 @@ class Journal:
                 with _transaction(database.connection, "BEGIN"):
                     yield database.connection
 
+    def sync(self) -> None:
+        """Bring everything that is committed to the disk; does nothing where the ledger cannot be written.
+
+        Raises LedgerLost and LedgerDamaged when the disk does not confirm it.
+        """
+        with self._using() as database:
+            if database.connection and not database.read_only:
+                database.sync()
+
     @contextmanager
     def reader(self) -> Iterator[sqlite3.Connection]:
         """A connection of its own, in a read transaction and with room for temporary tables; closed afterwards.

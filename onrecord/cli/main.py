@@ -28,6 +28,13 @@ COMMANDS = {
     "snapshot": ("onrecord.cli.snapshot", "Snapshot a folder without running anything."),
     "restore": ("onrecord.cli.restore", "Write a snapshot, or a run's source, into a folder."),
     "verify": ("onrecord.cli.verify", "Check that the history is what was written."),
+    "checkpoint": ("onrecord.cli.checkpoint", "Print what names the whole history, to be kept elsewhere."),
+    "receipt": ("onrecord.cli.receipt", "Print the receipt of a run: what others can check by themselves."),
+    "prove": ("onrecord.cli.prove", "Print the proof that the history extends a checkpoint."),
+    "check-checkpoint": ("onrecord.cli.check_checkpoint", "Check the signatures of a checkpoint."),
+    "check-receipt": ("onrecord.cli.check_receipt", "Check a receipt, without the workspace."),
+    "check-proof": ("onrecord.cli.check_proof", "Check a proof, without the workspace."),
+    "keygen": ("onrecord.cli.keygen", "Make a key to sign checkpoints with."),
     "rebuild": ("onrecord.cli.rebuild", "Make the read models again from the events."),
     "completion": ("onrecord.cli.completion", "Print the shell completion for bash, zsh or fish."),
 }
