@@ -102,11 +102,11 @@ def what_became_of(old: Checkpoint, origin: str, size: int, root_at: Callable[[i
     `root_at` gives the ledger's root at a number of events that it has.
     """
     named = f"the checkpoint names {old.size} events with the root {old.root.hex()}"
+    if size and origin != old.origin:
+        return f"history was rewritten or replaced: {named}, of the ledger {old.origin}; this ledger is {origin}"
     if size < old.size:
         return f"history was truncated: {named}, the ledger has {size} events"
     root = root_at(old.size)
     if root != old.root:
         return f"history was rewritten: {named}, the root of the ledger's first {old.size} is {(root or b'').hex()}"
-    if origin != old.origin:
-        return f"history was rewritten: {named}, of the ledger {old.origin}; this ledger is {origin}"
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from onrecord.ledger import proofs
 from onrecord.ledger.checkpoint import Checkpoint, check_same_ledger, origin_of
@@ -70,15 +70,13 @@ class History:
 
     def root_at(self, size: int) -> bytes:
         """The root over the first `size` events, by the stored nodes."""
-        return proofs.root_at(size, self._reader([(0, size)]))
+        return self._roots([(0, size)])[0]
 
     def inclusion(self, seq: int, checkpoint: Checkpoint) -> tuple[bytes, InclusionProof]:
         """The leaf of event `seq`, and the proof that it is in the history that `checkpoint` names."""
         index = seq - 1
-        ranges = proofs.inclusion_ranges(index, checkpoint.size)
-        node = self._reader([(index, seq), *ranges])
-        hashes = tuple(proofs.root_of_range(low, high, node) for low, high in ranges)
-        return node(0, index), InclusionProof(index, hashes, checkpoint)
+        leaf, *hashes = self._roots([(index, seq), *proofs.inclusion_ranges(index, checkpoint.size)])
+        return leaf, InclusionProof(index, tuple(hashes), checkpoint)
 
     def consistency(self, old: Checkpoint, new: Checkpoint) -> ConsistencyProof:
         """The proof that `new` extends `old`. Raises ProofFailed where it does not."""
@@ -89,10 +87,8 @@ class History:
                 why="a history only grows",
                 kind="checkpoint",
             )
-        ranges = proofs.consistency_ranges(old.size, new.size)
-        node = self._reader(ranges)
-        hashes = tuple(proofs.root_of_range(low, high, node) for low, high in ranges)
-        proof = ConsistencyProof(old.size, old.root, hashes, new)
+        hashes = self._roots(proofs.consistency_ranges(old.size, new.size))
+        proof = ConsistencyProof(old.size, old.root, tuple(hashes), new)
         proof.check()
         return proof
 
@@ -130,11 +126,11 @@ class History:
         rows = self._journal.fetch("SELECT leaf FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq", (first, last))
         return [leaf for (leaf,) in rows]
 
-    def _reader(self, ranges: Iterable[proofs.Range]) -> proofs.Node:
-        """A reader of the nodes that the roots of some ranges are made of, which are fetched together."""
-        wanted = [place for low, high in ranges for place in proofs.perfect_subtrees(low, high)]
-        nodes = self._nodes(wanted)
-        return lambda height, index: nodes[height, index]
+    def _roots(self, ranges: Sequence[proofs.Range]) -> list[bytes]:
+        """The roots of some ranges of leaves, from nodes that are fetched together."""
+        parts = [proofs.perfect_subtrees(low, high) for low, high in ranges]
+        nodes = self._nodes([place for places in parts for place in places])
+        return [proofs.root_of_parts([nodes[place] for place in places]) for places in parts]
 
     def _nodes(self, wanted: Sequence[_Place]) -> dict[_Place, bytes]:
         high = {tree.key(*place): place for place in wanted if place[0] >= tree.LOWEST}

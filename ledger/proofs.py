@@ -60,6 +60,10 @@ def consistency_ranges(old: int, new: int) -> list[Range]:
 
 def perfect_subtrees(low: int, high: int) -> list[tuple[int, int]]:
     """(height, index) of the largest complete subtrees that make up the leaves `low` to `high`, left to right."""
+    count = high - low
+    if count and not count & (count - 1) and not low & (count - 1):
+        # Nearly every range that a proof names.
+        return [(count.bit_length() - 1, low // count)]
     found = []
     while low < high:
         height = (high - low).bit_length() - 1
@@ -72,12 +76,16 @@ def perfect_subtrees(low: int, high: int) -> list[tuple[int, int]]:
 
 def root_of_range(low: int, high: int, node: Node) -> bytes:
     """The RFC 6962 root over the leaves `low` to `high` of a range that a proof names; EMPTY for none."""
-    parts = perfect_subtrees(low, high)
+    return root_of_parts([node(*place) for place in perfect_subtrees(low, high)])
+
+
+def root_of_parts(parts: Sequence[bytes]) -> bytes:
+    """The root over neighbouring complete subtrees, given by their roots from left to right; EMPTY for none."""
     if not parts:
         return EMPTY
-    root = node(*parts.pop())
-    while parts:
-        root = node_hash(node(*parts.pop()), root)
+    root = parts[-1]
+    for left in parts[-2::-1]:
+        root = node_hash(left, root)
     return root
 
 

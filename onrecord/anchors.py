@@ -63,17 +63,20 @@ def kept(workspace: Workspace, origin: str | None) -> list[Checkpoint]:
     return found
 
 
-def keep(workspace: Workspace, checkpoint: Checkpoint) -> bool:
+def keep(workspace: Workspace, checkpoint: Checkpoint, *, go_back: bool = False) -> bool:
     """Keep a checkpoint as the last one; False where the state directory cannot be written.
 
-    Its events are on the disk first: a power failure may take a tail of the history, and must not look like a theft.
+    Unless it may `go_back`, a later one of the same ledger, which another process has kept meanwhile, stays. Its
+    events are brought to the disk first: what a power failure takes must not look as if somebody had cut it off.
     """
     from onrecord.ledger.checkpoint import ORIGIN
 
     workspace.journal.sync()
     digits = checkpoint.origin.removeprefix(ORIGIN)
+    later = [old for old in kept(workspace, checkpoint.origin) if old.origin == checkpoint.origin]
     try:
-        _write(_checkpoint_file(digits), checkpoint.text)
+        if go_back or not later or later[0].size <= checkpoint.size:
+            _write(_checkpoint_file(digits), checkpoint.text)
         _write(_seen_file(workspace.layout.root), f"{digits}\n{os.fsencode(workspace.layout.root).hex()}\n")
     except (OSError, RuntimeError):
         # No home, a full disk, no permission: an anchor that cannot be kept must not stop a run.
@@ -93,11 +96,11 @@ def problem_at_a_glance(workspace: Workspace) -> str | None:
     """Whether the ledger's origin or size has gone back behind the last checkpoint: two small reads, no hashing."""
     from onrecord.ledger.checkpoint import origin_of, what_became_of
 
-    rows = workspace.journal.fetch("SELECT (SELECT max(seq) FROM events), (SELECT leaf FROM events WHERE seq = 1)")
-    size, leaf = rows[0]
-    origin = origin_of(leaf) if leaf else None
+    rows = workspace.journal.fetch("SELECT leaf FROM events WHERE seq = 1")
+    origin = origin_of(rows[0][0]) if rows else None
+    # The checkpoint before the size: one that another process keeps in between is not ahead of what is read here.
     for old in kept(workspace, origin):
-        problem = what_became_of(old, origin or "an empty one", size or 0, _believed(old))
+        problem = what_became_of(old, origin or "", workspace.journal.size(), _believed(old))
         if problem:
             return problem
     return None
@@ -114,8 +117,10 @@ def move_on(workspace: Workspace) -> str | None:
     from onrecord.ledger.history import History
 
     history = History(workspace.journal)
+    # In this order, as above.
+    last = kept(workspace, history.origin())
     new = history.checkpoint()
-    for old in kept(workspace, new.origin):
+    for old in last:
         problem = what_became_of(old, new.origin, new.size, history.root_at)
         if problem:
             return problem

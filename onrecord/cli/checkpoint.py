@@ -57,7 +57,7 @@ def _checkpoint(accept: bool) -> Checkpoint:
     workspace = open_workspace()
     checkpoint = History(workspace.journal).checkpoint()
     if accept:
-        anchors.keep(workspace, checkpoint)
+        anchors.keep(workspace, checkpoint, go_back=True)
         narrate(f"from now on this history is expected: {described(checkpoint)}")
         return checkpoint
     problem = anchors.move_on(workspace)
