@@ -165,10 +165,11 @@ def _signers(signatures: Sequence[Signature]) -> str:
 
 
 def _is_valid(key: PublicKey, value: bytes, text: bytes) -> bool:
+    ed25519 = _ed25519()
     from cryptography.exceptions import InvalidSignature
 
     try:
-        _ed25519().Ed25519PublicKey.from_public_bytes(key.raw).verify(value, text)
+        ed25519.Ed25519PublicKey.from_public_bytes(key.raw).verify(value, text)
     except InvalidSignature:
         return False
     return True
