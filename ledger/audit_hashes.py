@@ -88,20 +88,20 @@ class HashCheck:
         self._last = last
         if beside is None:
             beside = last >= _WORTH_A_PROCESS and (os.cpu_count() or 1) > 1
-        self._process = _start(path, last) if beside else None
+        self.process = _start(path, last) if beside else None
 
     def __enter__(self) -> HashCheck:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
 
     def answer(self) -> tuple[list[int], list[str]]:
         """The suspects, and what SQLite finds wrong with its file; found here where the other process gave none."""
-        process, self._process = self._process, None
+        process, self.process = self.process, None
         if process is not None:
             answer, _ = process.communicate()
             if process.returncode == 0:

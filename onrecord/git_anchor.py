@@ -44,7 +44,7 @@ def keep_in_git(folder: Path, checkpoint: Checkpoint) -> str:
     before = _try(folder, "rev-parse", "--verify", "--quiet", f"{REF}^{{commit}}")
     entries = dict[str, str]()
     if before:
-        for line in _git(folder, "ls-tree", before).splitlines():
+        for line in _git(folder, "ls-tree", "--full-tree", before).splitlines():
             if found := _ENTRY.fullmatch(line):
                 entries[found[2]] = found[1]
     blob = _git(folder, "hash-object", "-w", "--stdin", "--no-filters", given=str(checkpoint)).strip()
