@@ -1,7 +1,7 @@
 """Is what the ledger says what was written? Every hash is computed again, and every state replayed.
 
-The events' own hashes are computed in `audit_hashes`, beside the walk here over their order, their states, the
-tree and the seals. Both are written for speed and only compare; what is wrong with an event that differs is then
+The events' own hashes and the seals are computed in `audit_hashes`, beside the walk here over their order, their
+states and the tree. Both are written for speed and only compare; what is wrong with an event that differs is then
 said by `audit_event`.
 """
 
@@ -17,6 +17,7 @@ import attrs
 from onrecord.ledger import audit_event, merkle
 from onrecord.ledger.audit_event import Finding, Kind
 from onrecord.ledger.audit_hashes import BATCH, HashCheck
+from onrecord.ledger.codec import decode
 from onrecord.ledger.events import FileRecorded, RunSealed, RunSubmitted
 from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.journal import Journal
@@ -64,7 +65,7 @@ def audit(journal: Journal, *, sizes: Collection[int] = (), read_models: bool = 
 
     Of the moment when it is called: appends meanwhile go on and are not looked at. `sizes`: the numbers of
     events at which the root is wanted. Without `read_models` only the table of runs is compared with the events,
-    not the tables that catch up. Costs memory for the hashes (32 bytes an event) and one row a run. Raises
+    not the tables that catch up. Costs memory for the hashes (32 to 70 bytes an event) and one row a run. Raises
     LedgerDamaged where SQLite cannot read on.
     """
     result = Audit()
@@ -90,22 +91,14 @@ def audit(journal: Journal, *, sizes: Collection[int] = (), read_models: bool = 
 
 
 class _Run:
-    """A run on the walk: its row once it is submitted, and its events' leaves, those under a seal in one piece."""
+    """A run on the walk, with its row once it is submitted."""
 
-    __slots__ = ("leaves", "row", "run_id", "sealed", "version")
+    __slots__ = ("row", "run_id", "version")
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self.version = 0
         self.row: RunState | None = None
-        self.leaves: list[bytes] = []
-        self.sealed = b""
-
-    def take_leaves(self) -> list[bytes]:
-        """Every leaf so far; they are kept as one piece, a third of the memory, until the next seal."""
-        leaves = [self.sealed[at : at + 32] for at in range(0, len(self.sealed), 32)] + self.leaves
-        self.sealed, self.leaves = b"".join(leaves), []
-        return leaves
 
 
 class _Walk:
@@ -126,7 +119,7 @@ class _Walk:
     def follow(self, rows: list[_Row]) -> None:
         """Go on over the next events."""
         runs, counted, before = self.runs, self._counted, self.seq
-        for seq, stream, version, kind_bytes, at, payload, leaf in rows:
+        for seq, stream, version, kind_bytes, at, payload, _ in rows:
             run = runs.get(stream) or self._new_run(stream)
             if seq != before + 1 or version != run.version + 1:
                 for problem in audit_event.order_problems(seq, version, run.run_id, before, run.version):
@@ -134,7 +127,6 @@ class _Walk:
             before, run.version = seq, version
             if kind_bytes not in counted or run.row is None:
                 self._take(seq, run, kind_bytes, at, payload)
-            run.leaves.append(leaf)
         self.seq = before
         self._leaves += map(_leaf_of, rows)
 
@@ -194,39 +186,44 @@ class _Walk:
         if state_after(status, kind.text) is None:
             before = status or "of a run that does not exist"
             self.result.wrong(f"event {seq}", f"{kind.text} cannot follow the state {before}")
+        if kind.text == FileRecorded.type:
+            digest = _DIGEST.search(payload or b"")
+            if digest:
+                self.result.objects.add(digest[1].decode())
+                return
         recorded = Recorded.stored(seq, run.run_id, run.version, kind.text, at, payload)
         if kind.moves:
             self.replay.take(recorded)
             run.row = self.replay.states.get(run.run_id)
-        if kind.is_read and payload is not None:
-            self._read(recorded, payload, run)
-
-    def _read(self, recorded: Recorded, payload: bytes, run: _Run) -> None:
-        digest = _DIGEST.search(payload) if recorded.type == FileRecorded.type else None
-        if digest:
-            self.result.objects.add(digest[1].decode())
-            return
-        event = recorded.event
-        if isinstance(event, RunSealed):
-            problem = audit_event.seal_problem(event, run.take_leaves())
-            if problem:
-                self.result.wrong(f"event {recorded.seq}", f"{problem} (run {run.run_id})")
-        elif isinstance(event, RunSubmitted) and event.snapshot_id:
-            self.result.snapshots.add(event.snapshot_id)
-        elif isinstance(event, FileRecorded):
-            self.result.objects.add(event.digest)
+        if kind.is_read:
+            event = recorded.event
+            if isinstance(event, RunSubmitted) and event.snapshot_id:
+                self.result.snapshots.add(event.snapshot_id)
+            elif isinstance(event, FileRecorded):
+                self.result.objects.add(event.digest)
 
 
 def _look_again(journal: Journal, suspects: list[int], result: Audit) -> None:
-    """Say what is wrong with the events whose hashes differ; count those that were erased."""
+    """Say what is wrong with the events that are suspected; count those that were erased."""
     for seq in suspects:
         row = journal.fetch(
             "SELECT seq, stream, rseq, CAST(type AS BLOB), ts, salt, payload, pcommit, leaf FROM events WHERE seq = ?",
             (seq,),
         )[0]
-        result.erased += row[5] is None and row[6] is None
-        for problem in audit_event.hash_problems(row):
+        stream, version, kind, payload = row[1], row[2], row[3].decode("utf-8", "replace"), row[6]
+        result.erased += row[5] is None and payload is None
+        problems = audit_event.hash_problems(row)
+        event = decode(kind, payload)
+        if isinstance(event, RunSealed):
+            problem = audit_event.seal_problem(event, _leaves_before(journal, stream, version))
+            problems += [f"{problem} {id_text(stream)}"] if problem else []
+        for problem in problems:
             result.wrong(f"event {seq}", problem)
+
+
+def _leaves_before(journal: Journal, stream: bytes, version: int) -> list[bytes]:
+    rows = journal.fetch("SELECT leaf FROM events WHERE stream = ? AND rseq < ? ORDER BY rseq", (stream, version))
+    return [leaf for (leaf,) in rows]
 
 
 def _stored_runs(journal: Journal) -> tuple[dict[str, tuple[Any, ...]], int]:

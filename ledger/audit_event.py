@@ -14,7 +14,7 @@ from onrecord.ledger.states import AFTER_THE_END, MOVING_EVENTS
 
 # seq, stream, rseq, type, ts, salt, payload, pcommit, leaf: as they are in the table, whatever they are.
 Row = tuple[int, bytes, int, bytes, int, bytes | None, bytes | None, bytes, bytes]
-_READ = frozenset({"run.submitted", "run.sealed", "run.file_recorded"})
+_READ = frozenset({"run.submitted", "run.file_recorded"})
 
 
 @attrs.frozen

@@ -1,25 +1,31 @@
-"""Every event's own two hashes, and SQLite's check of its file: half of an audit, in a second process where it pays.
+"""Every hash that an event makes alone or with its run, and SQLite's check of its file: half of an audit.
 
-The other process opens the ledger itself and inherits no connection (it is started, not forked).
+In a second process where it pays. That process opens the ledger itself and inherits no connection: it is
+started, not forked.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
+
+from onrecord.ledger.merkle import root_of
 
 # Small enough that the rows of a batch stay in the processor's cache: 4,096 take a quarter longer to read.
 BATCH = 512
 # A process takes as long to start as some ten thousand events take to hash.
 _WORTH_A_PROCESS = 30_000
 _ENTRY = struct.Struct(">5sQ16sQq")
+_SEALED = b"run.sealed"
+_SEAL = re.compile(rb'\{"count":([0-9]{1,18}),"root":"([0-9a-f]{64})","v":1\}')
 _START = (
     "import sys; sys.path[:] = sys.argv.pop(1).splitlines();"
     " from onrecord.ledger.audit_hashes import main; sys.exit(main(sys.argv[1:]))"
@@ -32,9 +38,13 @@ class Reader(Protocol):
     def fetch(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]: ...
 
 
-def suspects(reader: Reader, last: int) -> Iterator[int]:
-    """The seq of each event up to `last` whose hashes are not those of its columns, and of each that was erased."""
-    after, suffixes = -(2**63), dict[bytes, bytes]()
+def suspects(reader: Reader, last: int) -> list[int]:
+    """Events up to `last`, by seq, that have to be looked at again.
+
+    Their hashes are not those of their columns, they were erased, or they are a seal that does not fit the leaves
+    of its run before it. Holds those leaves: 70 bytes an event, 32 once its run is sealed.
+    """
+    after, suffixes, runs, found = -(2**63), dict[bytes, bytes](), dict[bytes, list[bytes]](), set[int]()
     while True:
         rows = reader.fetch(
             "SELECT seq, stream, rseq, CAST(type AS BLOB), ts, salt, payload, pcommit, leaf FROM events"
@@ -42,10 +52,29 @@ def suspects(reader: Reader, last: int) -> Iterator[int]:
             (after, last, BATCH),
         )
         if not rows:
-            return
+            return sorted(found)
         after = rows[-1][0]
         if not _all_right(rows, suffixes):
-            yield from (row[0] for row in rows if not _all_right([row], suffixes))
+            found.update(row[0] for row in rows if not _all_right([row], suffixes))
+        for seq, stream, _, kind, _, _, payload, _, leaf in rows:
+            leaves = runs.get(stream)
+            if leaves is None:
+                leaves = runs[stream] = []
+            if kind == _SEALED:
+                if not _fits(payload, leaves):
+                    found.add(seq)
+                leaves[:] = [b"".join(leaves)]
+            leaves.append(leaf)
+
+
+def _fits(payload: bytes | None, leaves: list[bytes]) -> bool:
+    """Whether a seal in its usual spelling is over these leaves, each in a piece of its own or together with others."""
+    seal = _SEAL.fullmatch(payload or b"")
+    if seal is None:
+        return False
+    whole = b"".join(leaves)
+    root = root_of([whole[at : at + 32] for at in range(0, len(whole), 32)])
+    return int(seal[1]) * 32 == len(whole) and seal[2].decode() == root.hex()
 
 
 def _all_right(rows: Sequence[tuple[Any, ...]], suffixes: dict[bytes, bytes]) -> bool:
@@ -107,7 +136,7 @@ class HashCheck:
             if process.returncode == 0:
                 suspected, faults = json.loads(answer)
                 return suspected, faults
-        return list(suspects(self._reader, self._last)), file_faults(self._reader)
+        return suspects(self._reader, self._last), file_faults(self._reader)
 
 
 def file_faults(reader: Reader) -> list[str]:
@@ -133,5 +162,5 @@ def main(arguments: Sequence[str]) -> int:
 
     path, last = arguments
     with Journal(Path(path)) as journal:
-        sys.stdout.write(json.dumps([list(suspects(journal, int(last))), file_faults(journal)]))
+        sys.stdout.write(json.dumps([suspects(journal, int(last)), file_faults(journal)]))
     return 0
