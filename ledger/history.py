@@ -18,6 +18,7 @@ from onrecord.ledger.receipt_text import Receipt, StoredEvent
 
 _BATCH = 1 << 14
 _BLOCK = 1 << tree.LOWEST
+_SHARED = 8
 _Place = tuple[int, int]
 
 
@@ -26,6 +27,8 @@ class History:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        # Nodes that many proofs share: at most a hundredth of the events, and a complete node never changes.
+        self._shared: dict[_Place, bytes] = {}
 
     def catch_up(self) -> None:
         """Keep the nodes of all events; where the ledger cannot be written they are computed when they are needed.
@@ -133,17 +136,19 @@ class History:
         return [proofs.root_of_parts([nodes[place] for place in places]) for places in parts]
 
     def _nodes(self, wanted: Sequence[_Place]) -> dict[_Place, bytes]:
-        high = {tree.key(*place): place for place in wanted if place[0] >= tree.LOWEST}
-        found: dict[_Place, bytes] = {}
+        found = {place: self._shared[place] for place in wanted if place in self._shared}
+        high = {tree.key(*place): place for place in wanted if place[0] >= tree.LOWEST and place not in found}
         if high:
             marks = ",".join("?" * len(high))
             rows = self._journal.fetch(f"SELECT id, hash FROM tree WHERE id IN ({marks})", tuple(high))  # noqa: S608
-            found = {high[key]: hash for key, hash in rows}
+            found.update((high[key], hash) for key, hash in rows)
         for height, index in wanted:
             if height < tree.LOWEST:
                 self._add_block(found, (index << height) // _BLOCK)
             elif (height, index) not in found:
                 found[height, index] = self._computed(height, index)
+            if height >= _SHARED:
+                self._shared[height, index] = found[height, index]
         return found
 
     def _add_block(self, found: dict[_Place, bytes], block: int) -> None:
