@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import click
 from onrecord.cli import exit_codes
 from onrecord.cli.main import COMMANDS, group
 from onrecord.ledger.events import REGISTRY
+from onrecord.ledger.projections import ALL, Tables
 from onrecord.ledger.states import TABLE, TERMINAL
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +37,33 @@ def event_table() -> str:
         fields = ", ".join(f"`{field.name}`" for field in attrs.fields(kind))
         lines.append(f"| `{name}` | {text} | {fields} | {'yes' if kind.durable else 'survives kill -9'} |")
     return "\n".join(lines)
+
+
+def table_reference() -> str:
+    """Every derived table and view with its columns, and the comments beside them."""
+    connection, parts = sqlite3.connect(":memory:"), list[str]()
+    connection.execute("CREATE TABLE events(seq, stream, rseq, type, ts, salt, payload, pcommit, leaf)")
+    for model in ALL:
+        connection.executescript(model.SCHEMA)
+        views = re.findall(r"CREATE VIEW (\w+)", model.SCHEMA)
+        for table in (*model.TABLES, *views):
+            notes = dict(re.findall(r"^    (\w+) [^\n]*?-- (.*)$", _schema_of(model.SCHEMA, table), re.M))
+            parts.append(
+                f"**`{table}`**: {_summary(model, table in views)}\n\n| column | type | |\n| --- | --- | --- |"
+            )
+            for _, name, kind, *_ in connection.execute(f"PRAGMA table_info({table})"):
+                parts[-1] += f"\n| `{name}` | {kind} | {notes.get(name, '')} |"
+    connection.close()
+    return "\n\n".join(parts)
+
+
+def _schema_of(schema: str, table: str) -> str:
+    return schema.partition(f"TABLE {table}(")[2].partition("\n)")[0]
+
+
+def _summary(model: Tables, is_view: bool) -> str:
+    text = " ".join(str(model.__doc__).split("\n\n")[0].split())
+    return "a view with times that can be read" if is_view else text[0].lower() + text[1:].removesuffix(".")
 
 
 def command_reference() -> str:
@@ -61,7 +90,7 @@ def exit_code_table() -> str:
 
 PARTS = {
     "README.md": {"states": state_diagram},
-    "docs/events.md": {"states": state_diagram, "events": event_table},
+    "docs/events.md": {"states": state_diagram, "events": event_table, "tables": table_reference},
     "docs/command.md": {"commands": command_reference, "exit-codes": exit_code_table},
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import select
 import signal
 import struct
@@ -123,7 +122,7 @@ def _reason(error: OSError) -> str:
 def _prepare(launch: Launch) -> None:
     """Write everything that the supervisor will need room for; the file `launch` marks the folder taken."""
     now = time.time_ns() // 1000
-    content = records.encode_launch(launch, token=secrets.token_hex(16), boot_id=boot_id(), written_at=now)
+    content = records.encode_launch(launch, token=os.urandom(16).hex(), boot_id=boot_id(), written_at=now)
     if records.exists(launch.control / records.EXIT):
         raise AlreadyStarted.in_folder(launch.control)
     try:

@@ -7,29 +7,28 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
-
-import attrs
+from typing import NamedTuple, Protocol, Self
 
 from onrecord.executors.errors import InvalidLaunch
+
+# Values are named tuples, not attrs classes: whoever starts a script then imports no attrs, whose import and
+# classes were a third of the time from submit to the script's first line.
 
 REASONS = frozenset({"exited", "time_limit", "stopped", "not_started", "lost"})
 
 
-def _words(command: Iterable[str]) -> tuple[str, ...]:
-    return tuple(command)
+class _LaunchFields(NamedTuple):
+    command: tuple[str, ...]
+    working_directory: Path
+    environment: Mapping[str, str]
+    stdout: Path
+    stderr: Path
+    control: Path
+    time_limit_seconds: float | None
+    grace_seconds: float
 
 
-def _absolute(path: Path | str) -> Path:
-    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() keeps `..`, resolve() follows links
-
-
-def _frozen(environment: Mapping[str, str]) -> Mapping[str, str]:
-    return MappingProxyType(dict(environment))
-
-
-@attrs.frozen
-class Launch:
+class Launch(_LaunchFields):
     """One process to start: the whole of what a target needs to know.
 
     - `command`: at least one item; the first is looked up on the PATH of `environment` when it has no
@@ -43,16 +42,34 @@ class Launch:
     Paths are made absolute. Raises `InvalidLaunch`.
     """
 
-    command: tuple[str, ...] = attrs.field(converter=_words)
-    working_directory: Path = attrs.field(converter=_absolute)
-    environment: Mapping[str, str] = attrs.field(converter=_frozen)
-    stdout: Path = attrs.field(converter=_absolute)
-    stderr: Path = attrs.field(converter=_absolute)
-    control: Path = attrs.field(converter=_absolute)
-    time_limit_seconds: float | None = None
-    grace_seconds: float = 10.0
+    __slots__ = ()
 
-    def __attrs_post_init__(self) -> None:
+    def __new__(
+        cls,
+        command: Iterable[str],
+        working_directory: Path | str,
+        environment: Mapping[str, str],
+        stdout: Path | str,
+        stderr: Path | str,
+        control: Path | str,
+        time_limit_seconds: float | None = None,
+        grace_seconds: float = 10.0,
+    ) -> Self:
+        launch = super().__new__(
+            cls,
+            tuple(command),
+            _absolute(working_directory),
+            MappingProxyType(dict(environment)),
+            _absolute(stdout),
+            _absolute(stderr),
+            _absolute(control),
+            time_limit_seconds,
+            grace_seconds,
+        )
+        launch._check()
+        return launch
+
+    def _check(self) -> None:
         if not self.command or not self.command[0]:
             raise InvalidLaunch.because("command", self.command, "its first item names the program")
         for item in self.command:
@@ -71,13 +88,27 @@ class Launch:
             raise InvalidLaunch.because("grace_seconds", self.grace_seconds, "it is 0 seconds or more")
 
 
-@attrs.frozen
+def _absolute(path: Path | str) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() keeps `..`, resolve() follows links
+
+
 class Waiting:
     """Nothing has been started in this control folder yet, or the supervisor is just about to."""
 
+    # No named tuple: one without fields would be false, where everything else that `poll` says is true.
+    __slots__ = ()
 
-@attrs.frozen
-class Started:
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Waiting)
+
+    def __hash__(self) -> int:
+        return hash(Waiting)
+
+    def __repr__(self) -> str:
+        return "Waiting()"
+
+
+class Started(NamedTuple):
     """The script runs: who it is, so that any later process can recognise it.
 
     `pid`; `start_ticks`: field 22 of /proc/PID/stat, 0 where there is none; `boot_id`: of the machine's
@@ -90,8 +121,7 @@ class Started:
     at: int
 
 
-@attrs.frozen
-class Ended:
+class Ended(NamedTuple):
     """How it ended; nothing of its process tree is left, except possibly for `lost` before `recover`.
 
     - `reason`: `exited` by itself (also killed by a signal that we did not send), `time_limit`,

@@ -11,9 +11,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 from onrecord.executors.protocol import REASONS, Ended, Launch, Started
 
@@ -31,8 +29,7 @@ MARKER = "ONRECORD_EXECUTION"
 LARGEST = 64 * 1024 * 1024  # a launch carries a whole environment; the kernel takes a few MB at most
 
 
-@attrs.frozen
-class Supervisor:
+class Supervisor(NamedTuple):
     """Who the supervisor is, as it wrote it into the lock file and beside the script's identity."""
 
     pid: int
@@ -41,8 +38,7 @@ class Supervisor:
     at: int
 
 
-@attrs.frozen
-class Order:
+class Order(NamedTuple):
     """What a later process needs of the file `launch`."""
 
     token: str
@@ -141,7 +137,8 @@ def read_exit(control: Path) -> Ended | None:
 
 def encode_exit(ended: Ended) -> bytes:
     """The line that `read_exit` reads; floats are finite by construction, and NaN is refused."""
-    return json.dumps({"version": 1, **attrs.asdict(ended)}, allow_nan=False).encode() + b"\n"
+    started = ended.started._asdict() if ended.started else None
+    return json.dumps({"version": 1, **ended._asdict(), "started": started}, allow_nan=False).encode() + b"\n"
 
 
 def read_order(control: Path) -> Order | None:

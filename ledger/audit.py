@@ -8,13 +8,16 @@ said by `audit_event`.
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Collection, Iterator
+from contextlib import closing
+from functools import cache
 from operator import itemgetter
 from typing import Any
 
 import attrs
 
-from onrecord.ledger import audit_event, merkle
+from onrecord.ledger import audit_event, merkle, problems
 from onrecord.ledger.audit_event import Finding, Kind
 from onrecord.ledger.audit_hashes import BATCH, HashCheck
 from onrecord.ledger.codec import decode
@@ -29,9 +32,11 @@ from onrecord.ledger.run_state import RunState
 from onrecord.ledger.schema import TRIGGERS
 from onrecord.ledger.states import state_after
 
+_SCHEMA = "SELECT name, type, tbl_name, sql FROM sqlite_master"
 _COLUMNS = ", ".join(RunState.COLUMNS)
 # seq, stream, rseq, type, ts, payload, leaf: as they are in the table, whatever they are.
 _Row = tuple[int, bytes, int, bytes, int, bytes | None, bytes]
+_SHAPE: tuple[set[type[Any]], ...] = ({int}, {bytes}, {int}, {bytes}, {int}, {bytes, type(None)}, {bytes})
 _leaf_of = itemgetter(6)
 # Of a file's event only the digest is needed; nothing else in such a payload can be spelled like this, because
 # a quotation mark inside of a text is escaped.
@@ -69,10 +74,22 @@ def audit(journal: Journal, *, sizes: Collection[int] = (), read_models: bool = 
     LedgerDamaged where SQLite cannot read on.
     """
     result = Audit()
+    try:
+        _audit(journal, result, sizes, read_models)
+    except sqlite3.OperationalError as problem:
+        raise problems.misshapen(journal.database.path, problem) from problem
+    return result
+
+
+def _audit(journal: Journal, result: Audit, sizes: Collection[int], read_models: bool) -> None:
     stored, last = _stored_runs(journal)
     walk = _Walk(result, sizes)
     with HashCheck(journal, journal.database.path, last) as hashes:
         for rows in _batches(journal, last):
+            if not _is_shaped(rows):
+                # They can be neither hashed nor replayed, and nothing behind them fits.
+                _find_misshapen(journal, last, result)
+                return
             walk.follow(rows)
             walk.grow(journal)
         walk.grow(journal, at_least=1)
@@ -83,11 +100,8 @@ def audit(journal: Journal, *, sizes: Collection[int] = (), read_models: bool = 
     result.events, result.runs, result.root = walk.tree.size, len(walk.runs), walk.tree.root().hex()
     result.findings += walk.wrong_nodes
     _compare_runs(stored, walk.rows(), result)
-    if read_models:
-        for where, problem in differences(journal):
-            result.wrong(where, problem)
-    _check_database(journal, faults, result)
-    return result
+    if _check_database(journal, faults, result) and read_models:
+        result.findings += [Finding(where, problem) for where, problem in differences(journal)]
 
 
 class _Run:
@@ -226,6 +240,24 @@ def _leaves_before(journal: Journal, stream: bytes, version: int) -> list[bytes]
     return [leaf for (leaf,) in rows]
 
 
+def _is_shaped(rows: list[_Row]) -> bool:
+    kinds = [set(map(type, column)) for column in zip(*rows, strict=True)]
+    return all(kind <= allowed for kind, allowed in zip(kinds, _SHAPE, strict=True))
+
+
+def _find_misshapen(journal: Journal, last: int, result: Audit) -> None:
+    # STRICT keeps SQL from storing other types, and not a damaged page from holding them.
+    rows = journal.fetch(
+        "SELECT seq FROM events WHERE seq <= ? AND ("
+        "(typeof(stream), typeof(rseq), typeof(type), typeof(ts), typeof(pcommit), typeof(leaf))"
+        " != ('blob', 'integer', 'text', 'integer', 'blob', 'blob')"
+        " OR typeof(salt) NOT IN ('blob', 'null') OR typeof(payload) NOT IN ('blob', 'null')) ORDER BY seq",
+        (last,),
+    )
+    for (seq,) in rows:
+        result.wrong(f"event {seq}", audit_event.MISSHAPEN)
+
+
 def _stored_runs(journal: Journal) -> tuple[dict[str, tuple[Any, ...]], int]:
     # One statement, so that the table and the last event are of one moment: beside a live writer, anything
     # else reports runs that are one event ahead of what was replayed.
@@ -251,7 +283,7 @@ def _batches(journal: Journal, last: int) -> Iterator[list[_Row]]:
 
 
 def _compare_runs(stored: dict[str, tuple[Any, ...]], states: dict[str, RunState], result: Audit) -> None:
-    for run_id in sorted(stored.keys() | states.keys()):
+    for run_id in sorted(stored.keys() | states.keys(), key=str):
         before, after = stored.get(run_id), states.get(run_id)
         if before is None or after is None:
             which = "is in no event" if after is None else "is missing"
@@ -262,9 +294,26 @@ def _compare_runs(stored: dict[str, tuple[Any, ...]], states: dict[str, RunState
                     result.wrong(f"table runs, run {run_id}", f"{name} is {had!r}, the events say {must!r}")
 
 
-def _check_database(journal: Journal, faults: list[str], result: Audit) -> None:
-    found = {name for (name,) in journal.fetch("SELECT name FROM sqlite_master WHERE type = 'trigger'")}
-    for name in sorted(TRIGGERS - found):
+def _check_database(journal: Journal, faults: list[str], result: Audit) -> bool:
+    """Whether the tables are as onrecord made them, so that they can be compared row by row."""
+    found = {row[0]: row for row in journal.fetch(_SCHEMA)}
+    for name in sorted(TRIGGERS - found.keys()):
         result.wrong("the database file", f"the trigger {name} is missing: nothing keeps the events from being changed")
+    others = []
+    if journal.database.newer is None:
+        made = _schema_as_made().items()
+        others = [name for name, row in made if found.get(name) != row and (name in found or name not in TRIGGERS)]
+    for name in others:
+        result.wrong("the database file", f"{name} is not as onrecord made it")
     for fault in faults:
         result.wrong("the database file", fault)
+    return not others and not faults
+
+
+@cache
+def _schema_as_made() -> dict[str, tuple[str | None, ...]]:
+    from onrecord.ledger.migrations import migrate
+
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        migrate(fresh)
+        return {row[0]: row for row in fresh.execute(_SCHEMA)}

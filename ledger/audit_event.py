@@ -14,6 +14,7 @@ from onrecord.ledger.states import AFTER_THE_END, MOVING_EVENTS
 
 # seq, stream, rseq, type, ts, salt, payload, pcommit, leaf: as they are in the table, whatever they are.
 Row = tuple[int, bytes, int, bytes, int, bytes | None, bytes | None, bytes, bytes]
+MISSHAPEN = "its fields are not of the kind that was written"
 _READ = frozenset({"run.submitted", "run.file_recorded"})
 
 
@@ -58,6 +59,8 @@ def order_problems(seq: int, version: int, run_id: str, before: int, version_bef
 def hash_problems(row: Row) -> list[str]:
     """What is wrong with the hashes of an event; nothing of one that was erased as it should be."""
     seq, stream, version, kind_bytes, at, salt, payload, commitment, leaf = row
+    if not isinstance(commitment, bytes) or not {type(salt), type(payload)} <= {bytes, type(None)}:
+        return [MISSHAPEN]
     found = []
     if (payload is None) != (salt is None):
         found.append("its payload and its salt were not erased together")

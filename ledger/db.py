@@ -35,6 +35,8 @@ class Database:
         self._wal_path = Path(f"{path}-wal")
         self._connection: sqlite3.Connection | None = None
         self._wal = -1
+        # A flush of the log failed: the kernel takes its pages for clean, and would say yes to the next one.
+        self._unflushed = False
         self._identities: tuple[_Identity, _Identity] = (None, None)
         self._frozen: object = None
 
@@ -86,7 +88,9 @@ class Database:
         try:
             if self._wal < 0 and not self._open_wal():
                 return
-            _fdatasync(self._wal)
+            if self._unflushed:
+                self._write_log_again_alone()
+            self._flush()
             now = os.fstat(self._wal)
         except OSError as problem:
             raise problems.unconfirmed(self.path, str(problem)) from problem
@@ -105,8 +109,14 @@ class Database:
         try:
             worker = _connect(self.path, "rw")
             guard.execute("BEGIN IMMEDIATE")
+            if self._unflushed and (self._wal >= 0 or self._open_wal()):
+                # Pages must not reach the database before the log does.
+                self._write_log_again()
+                self._flush()
             worker.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as problem:
+            self._unflushed |= getattr(problem, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_FSYNC
+        except OSError:
             pass
         finally:
             if guard.in_transaction:
@@ -133,7 +143,10 @@ class Database:
             except BaseException:
                 connection.close()
                 raise
-        except (sqlite3.Error, OSError) as problem:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as problem:
+            if getattr(problem, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+                # Our own SQL is right for every file that is recognised.
+                raise problems.misshapen(self.path, problem) from problem
             raise problems.explained(self.path, problem) from problem
         self._identities = (_identity(self.path), _identity(self._wal_path))
         return connection
@@ -204,12 +217,39 @@ class Database:
             if self._connection is None and not self._is_lost():
                 return False  # A fork closed the last connection, and SQLite brought everything to the disk.
             raise problems.lost(self.path) from None
-        folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError:
+            # Or the next flush would take the folder for flushed.
+            os.close(self._wal)
+            self._wal = -1
+            raise
         return True
+
+    def _flush(self) -> None:
+        self._unflushed = True
+        _fdatasync(self._wal)
+        self._unflushed = False
+
+    def _write_log_again_alone(self) -> None:
+        connection = self.connection
+        with self.lock:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._write_log_again()
+            finally:
+                connection.execute("ROLLBACK")
+
+    def _write_log_again(self) -> None:
+        # The same bytes, so that the kernel has something to flush. The caller holds the writers' lock, and SQLite's
+        # for programs that do not know ours: nobody else writes to the log meanwhile.
+        at = 0
+        while piece := os.pread(self._wal, 1 << 20, at):
+            at += os.pwrite(self._wal, piece, at)
 
     def _is_lost(self) -> bool:
         # stat() does not open the file, so it drops no lock.

@@ -79,3 +79,15 @@ class EmptyLedger(LedgerError):
 
 class RunNotSealed(LedgerError):
     """The run has no seal that a receipt could be made of. Attributes: `run_id`, `status`."""
+
+
+class BadBuckets(LedgerError):
+    """Points cannot be shown in so many buckets. Attribute: `buckets`."""
+
+
+class BadFilter(LedgerError):
+    """A filter cannot be understood. Attributes: `filter`, `position` (characters from 0), `problem`."""
+
+
+class BadCursor(LedgerError):
+    """The text is no cursor of this ledger, or one of another order. Attribute: `cursor`."""

@@ -7,6 +7,7 @@ kill -9 and may lose a tail, never leave a hole, when the power fails.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -168,9 +169,10 @@ class Series:
 
     name: str
     kind: str
-    values: list[Any]
-    steps: list[int | None]
-    times: list[int]
+    # A million points are kept as an array or a range; they are equal to a list that holds the same.
+    values: Sequence[Any] = attrs.field(eq=list)
+    steps: Sequence[int | None] = attrs.field(eq=list)
+    times: Sequence[int] = attrs.field(eq=list)
 
 
 @attrs.frozen(kw_only=True)
@@ -178,6 +180,7 @@ class RunMetrics(Event):
     """A chunk of logged points; the bytes `spool_start` to `spool_end` of the run's spool, nothing twice."""
 
     type: ClassVar[str] = "run.metrics"
+    version: ClassVar[int] = 2
     durable: ClassVar[bool] = False
     series: list[Series]
     spool_start: int = 0

@@ -21,6 +21,7 @@ from onrecord.ledger.db import Database
 from onrecord.ledger.errors import BadEvent, LedgerDamaged
 from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.ids import encode as id_text
+from onrecord.ledger.schema import NOT_LAZY
 
 if TYPE_CHECKING:
     # What events are made of is imported by whoever makes or reads them: a list of runs needs none of it,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from onrecord.ledger.recorded import Recorded
 
 CHECKPOINT_EVERY = 2000
-# The projections that do not catch up when they are read, by name: importing them is dear.
-_NOT_LAZY = ("runs", "tree")
 _BATCH = 2000
 
 
@@ -109,7 +108,7 @@ class Journal:
         with self._mutex:
             try:
                 yield self.database
-            except (sqlite3.Error, OSError) as problem:
+            except (sqlite3.Error, OSError, UnicodeDecodeError) as problem:
                 raise self.database.explained(problem) from problem
 
     def _append_locked(
@@ -240,11 +239,14 @@ class Journal:
             while more:
                 with database.lock:
                     more = self._project(connection, "BEGIN IMMEDIATE")
+                    if more:
+                        # So many rows (a new read model, say) must not pile up in the log.
+                        database.checkpoint()
 
     def _behind(self, connection: sqlite3.Connection) -> bool:
         row = connection.execute(
             "SELECT (SELECT coalesce(max(seq), 0) FROM events), min(seq) FROM projections WHERE name NOT IN (?, ?)",
-            _NOT_LAZY,
+            NOT_LAZY,
         ).fetchone()
         return bool(row[0] > row[1])
 
@@ -254,16 +256,21 @@ class Journal:
         with _transaction(connection, begin):
             return project_batch(connection)
 
-    def rebuild(self) -> int:
-        """Drop every projection and make it again from the events; returns how many events there were."""
-        from onrecord.ledger.replay import drop_and_replay
+    def rebuild(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Drop every projection and make it again from the events; returns how many events there were.
+
+        All or nothing: when it is interrupted or the machine stops, the former tables are there. `progress` is
+        told now and then how many events are done and how many there are.
+        """
+        from onrecord.ledger.replay import rebuild
 
         with self._using() as database:
             connection = database.writable()
-            with database.lock, _transaction(connection):
-                drop_and_replay(connection)
-        self.catch_up()
-        return self.size()
+            with database.lock:
+                with _transaction(connection):
+                    events = rebuild(connection, progress)
+                database.checkpoint()
+        return events
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""

@@ -45,6 +45,9 @@ def explained(path: Path, problem: Exception) -> Exception:
         return _cannot_open(path)
     if code in _DAMAGED or isinstance(problem, OSError):
         return damaged(path, str(problem))
+    if isinstance(problem, UnicodeDecodeError) or (not full and isinstance(problem, sqlite3.OperationalError)):
+        # Python's own: text in the file, or in what SQLite says of it, is not UTF-8.
+        return damaged(path, "text in it is not UTF-8")
     return problem
 
 
@@ -56,6 +59,11 @@ def damaged(path: Path, why: str) -> LedgerDamaged:
         next_step="onrecord verify",
         path=path,
     )
+
+
+def misshapen(path: Path, problem: Exception) -> LedgerDamaged:
+    """Its tables are not those that were made."""
+    return damaged(path, f"its tables are not those of a ledger ({problem})")
 
 
 def unconfirmed(path: Path, why: str) -> LedgerDamaged:

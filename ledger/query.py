@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from onrecord.ledger.errors import AmbiguousRun, UnknownRun
+from onrecord.ledger.errors import AmbiguousRun, BadFilter, UnknownRun
 from onrecord.ledger.ids import LENGTH, clean_prefix
+from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.states import TERMINAL
+from onrecord.ledger.text import storable
 
 if TYPE_CHECKING:
-    from onrecord.ledger.events import RunMetrics, Series
+    from onrecord.ledger.buckets import Bucket
+    from onrecord.ledger.events import Series
+    from onrecord.ledger.filter_sql import Compiler
+    from onrecord.ledger.filter_tree import Field, Filter
 
 # Rows are named tuples, not attrs classes: a list of runs then imports no attrs, 15 to 20 ms of its time.
 _COLUMNS = (
     "run_id, head, experiment, number, name, run_type, parent, status, created_at, started_at, ended_at,"
     " exit_code, signal, error, snapshot_id, sealed"
 )
+# The version of `run.submitted` that `config` understands, as events.py has it.
+SUBMITTED_VERSION = 1
+
+
+_FACTS = (("tags", "value"), ("properties", "value"), ("params", "value"), ("metrics", "last"))
+_AT_ONCE = 500
 
 
 class RunRow(NamedTuple):
@@ -69,11 +80,115 @@ class FileRow(NamedTuple):
     recorded_at: int
 
 
+class Page(NamedTuple):
+    """Some of the runs that were asked for; `next` is the cursor that the following page begins `after`, if any."""
+
+    rows: list[RunRow]
+    next: str | None
+
+
+class Facts(NamedTuple):
+    """What a run was given and what it measured; a metric's last number, None where that is none."""
+
+    tags: dict[str, str]
+    properties: dict[str, str]
+    params: dict[str, str]
+    metrics: dict[str, float | None]
+
+
 class Query:
     """Typed answers from one ledger."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._past: tuple[int, Query] | None = None
+
+    def at(self, as_of: int | str) -> Query:
+        """The same questions to the ledger as it was: after its event `as_of` (a seq), or at a time.
+
+        Times are written as in filters: `2026-01-31`, `2026-01-31T12:00Z`, `7d ago`; a day is meant to its end.
+        The first question replays the events up to there in memory, about 10 microseconds each; the last such
+        ledger is kept. Raises BadFilter for text that is neither.
+        """
+        from onrecord.ledger.past import PastJournal, seq_of
+
+        seq = seq_of(self._journal, as_of)
+        if self._past is None or self._past[0] != seq:
+            self._past = (seq, Query(PastJournal(self._journal.database.path, seq)))
+        return self._past[1]
+
+    def search(
+        self,
+        wanted: str | Filter = "",
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        as_of: int | str | None = None,
+    ) -> Page:
+        """The runs that a filter asks for, in its order or newest first; at most `limit` of them, or 50.
+
+        `after` is the `next` of the page before: pages stay in step while new runs arrive. A `limit` in the
+        filter's text is the size of its pages. Raises BadFilter, BadCursor, UnknownRun, AmbiguousRun.
+        """
+        if as_of is not None:
+            return self.at(as_of).search(wanted, after=after, limit=limit)
+        from onrecord.ledger.search import Search
+
+        if limit is not None and limit < 1:
+            raise BadFilter("a page has room for one run at least", next_step="limit=50", filter=wanted, position=0)
+        found = self.parsed(wanted)
+        search = Search(found, self._compiler(), self._journal.fetch, RunRow._fields)
+        rows, following = search.page(after, limit or found.limit or 50)
+        return Page([_row(row) for row in rows], following)
+
+    def facts(self, run_ids: Sequence[str]) -> dict[str, Facts]:
+        """Tags, properties, parameters and metrics of these runs, in four statements however many they are."""
+        self._journal.catch_up()
+        found = {run_id: Facts({}, {}, {}, {}) for run_id in run_ids}
+        for place, (table, column) in enumerate(_FACTS):
+            of_run = {run_id: facts[place] for run_id, facts in found.items()}
+            select = f"SELECT run_id, name, {column} FROM {table}"  # noqa: S608
+            for run_id, name, value in self._of_runs(select, run_ids):
+                of_run[run_id][name] = value
+        return found
+
+    def values(self, run_ids: Sequence[str], fields: Sequence[Field]) -> dict[str, tuple[str | float | None, ...]]:
+        """The value of each field of these runs, None where a run has none."""
+        compiler = self._compiler()
+        columns = [compiler.value(field) for field in fields]
+        selected = ", ".join(["r.run_id", *(column.text for column in columns)])
+        values = [value for column in columns for value in column.values]
+        rows = self._of_runs(f"SELECT {selected} FROM runs AS r", run_ids, values)  # noqa: S608 - see filter_sql
+        return {row[0]: tuple(row[1:]) for row in rows}
+
+    def parsed(self, wanted: str | Filter) -> Filter:
+        """The filter that a text says now. Raises BadFilter."""
+        if not isinstance(wanted, str):
+            return wanted
+        from onrecord.ledger.filter_parser import parse
+        from onrecord.ledger.journal import microseconds_now
+
+        return parse(wanted, microseconds_now())
+
+    def _compiler(self) -> Compiler:
+        from onrecord.ledger.filter_sql import Compiler
+
+        self._journal.catch_up()
+        return Compiler(self.find, self._has_full_text)
+
+    def _has_full_text(self) -> bool:
+        rows = self._journal.fetch(
+            "SELECT type FROM pragma_table_list WHERE name = 'search' ORDER BY schema DESC LIMIT 1"
+        )
+        return bool(rows[0][0] == "virtual")
+
+    def _of_runs(self, select: str, run_ids: Sequence[str], values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = []
+        for start in range(0, len(run_ids), _AT_ONCE):
+            some = run_ids[start : start + _AT_ONCE]
+            where = f"WHERE run_id IN ({', '.join('?' * len(some))})"
+            found += self._journal.fetch(f"{select} {where}", (*values, *some))
+        return found
 
     def run(self, run_id: str) -> RunRow:
         """The run with this full id. Raises UnknownRun."""
@@ -82,10 +197,31 @@ class Query:
             raise _unknown(run_id)
         return _row(rows[0])
 
+    def config(self, run_id: str) -> dict[str, Any]:
+        """What the run was submitted with; empty where that cannot be read. Loads no class of events."""
+        rows = self._journal.fetch(
+            "SELECT payload FROM events WHERE stream = ? AND rseq = 1 AND type = 'run.submitted'", (id_bytes(run_id),)
+        )
+        try:
+            submitted = json.loads(rows[0][0]) if rows and rows[0][0] is not None else None
+        except (ValueError, RecursionError):
+            return {}
+        if not isinstance(submitted, dict) or submitted.get("v") != SUBMITTED_VERSION:
+            return {}
+        config = submitted.get("config")
+        return config if isinstance(config, dict) else {}
+
     def find(self, text: str) -> str:
-        """The full id behind a unique start of one, or `@last`. Raises UnknownRun, AmbiguousRun, BadRunId."""
+        """The full id behind a unique start of one, `@last`, or `@best:METRIC`.
+
+        `@best:loss` is the run with the lowest last value of the metric `loss`, `@best:max:accuracy` the one with
+        the highest (`@best:min:NAME` says the default, for names that start with `max:`); of equals the newest.
+        Raises UnknownRun, AmbiguousRun, BadRunId.
+        """
         if text == "@last":
             return self._last()
+        if text.startswith("@best:"):
+            return self._best(text)
         prefix = clean_prefix(text)
         rows = self._journal.fetch(
             "SELECT run_id FROM runs WHERE run_id BETWEEN ? AND ? ORDER BY seq DESC LIMIT 11",
@@ -165,27 +301,35 @@ class Query:
 
     def metrics(self, run_id: str) -> dict[str, list[Series]]:
         """Every metric's points in the order in which they were logged, in one or more pieces by metric."""
-        self._journal.catch_up()
-        rows = self._journal.fetch(
-            "SELECT name, place, seq FROM metrics WHERE run_id = ? ORDER BY name, first", (run_id,)
-        )
-        chunks = self._chunks(run_id)
-        found: dict[str, list[Series]] = {}
-        for name, place, seq in rows:
-            if seq in chunks:
-                found.setdefault(name, []).append(chunks[seq].series[place])
-        return found
+        from onrecord.ledger import series
 
-    def _chunks(self, run_id: str) -> dict[int, RunMetrics]:
-        from onrecord.ledger.codec import decode
-        from onrecord.ledger.events import RunMetrics
+        return series.all_series(self._journal, run_id)
 
-        # Each payload once: a join would copy a chunk of 100 metrics 100 times.
-        payloads = self._journal.fetch(
-            "SELECT seq, payload FROM events WHERE seq IN (SELECT seq FROM metrics WHERE run_id = ?)", (run_id,)
-        )
-        decoded = ((seq, decode("run.metrics", payload)) for seq, payload in payloads)
-        return {seq: chunk for seq, chunk in decoded if isinstance(chunk, RunMetrics)}
+    def points(
+        self, run_id: str, name: str, *, from_step: int | None = None, to_step: int | None = None
+    ) -> list[Series]:
+        """One metric's points in the order of logging; of a range of steps, both ends included, where one is given."""
+        from onrecord.ledger import series
+
+        return series.series_of(self._journal, run_id, name, series.Steps(from_step, to_step))
+
+    def downsampled(
+        self,
+        run_id: str,
+        name: str,
+        buckets: int = 1000,
+        *,
+        from_step: int | None = None,
+        to_step: int | None = None,
+    ) -> list[Bucket]:
+        """One metric in at most so many buckets, which hold every point once and keep every spike.
+
+        Of a range of steps, both ends included, where one is given. Milliseconds also for millions of points.
+        Empty where there are none. Raises BadBuckets.
+        """
+        from onrecord.ledger import series
+
+        return series.downsampled(self._journal, run_id, name, buckets, series.Steps(from_step, to_step))
 
     def spool_position(self, run_id: str) -> int:
         """How many bytes of the run's spool are in the ledger."""
@@ -197,6 +341,19 @@ class Query:
         rows = self._journal.fetch("SELECT run_id FROM runs ORDER BY seq DESC LIMIT 1")
         if not rows:
             raise UnknownRun("there is no run yet", next_step="onrecord run SCRIPT", run_id="@last")
+        return str(rows[0][0])
+
+    def _best(self, text: str) -> str:
+        wanted = text.removeprefix("@best:")
+        highest, name = wanted.startswith("max:"), wanted.removeprefix("max:" if wanted.startswith("max:") else "min:")
+        self._journal.catch_up()
+        best = f"SELECT {'max' if highest else 'min'}(last) FROM metrics WHERE name = ?1"  # noqa: S608
+        rows = self._journal.fetch(
+            f"SELECT run_id FROM metrics WHERE name = ?1 AND last = ({best}) ORDER BY run_id DESC LIMIT 1",  # noqa: S608
+            (storable(name),),
+        )
+        if not rows:
+            raise UnknownRun(f"no run has a number for the metric '{name}'", next_step="onrecord ls", run_id=text)
         return str(rows[0][0])
 
     def _attributes(self, table: str, run_id: str | None) -> dict[str, dict[str, str]]:
@@ -222,6 +379,8 @@ class Query:
 
 
 def _row(row: tuple[Any, ...]) -> RunRow:
+    if row[13] is None:
+        return RunRow._make(row)
     values = list(row)
     values[13] = json.loads(values[13]) if values[13] else None
     return RunRow(*values)

@@ -14,6 +14,7 @@ from onrecord.ledger.journal import Journal
 from onrecord.ledger.projections import LAZY, Projection
 from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.replay import run_script
+from onrecord.ledger.shadow import temporary
 
 _BATCH = 4096
 # Of one table: a read model that went wrong as a whole need not be listed row by row.
@@ -32,7 +33,7 @@ def _differences(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
     # One that another version made is made anew when the ledger is next opened for writing.
     current = [projection for projection in LAZY if stored.get(projection.NAME, (None, 0))[0] == projection.VERSION]
     for projection in current:
-        run_script(connection, projection.SCHEMA.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+        run_script(connection, temporary(projection.SCHEMA))
         _replay(connection, projection, stored[projection.NAME][1])
     for projection in current:
         for table in projection.TABLES:
@@ -58,7 +59,8 @@ def _replay(connection: sqlite3.Connection, projection: Projection, last: int) -
 
 def _compare(connection: sqlite3.Connection, table: str) -> Iterator[tuple[str, str]]:
     info = connection.execute(f"PRAGMA main.table_info({table})").fetchall()
-    keys = {row[1] for row in info if row[5]}
+    # The words of a run are in a table without a key; their run comes first.
+    keys = {row[1] for row in info if row[5]} or {info[0][1]}
     names = [row[1] for row in info]
     for one, other, says in (
         ("main", "temp", "the events say otherwise"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from onrecord.ledger.projections import ALL, HOT, LAZY, Tables
+from onrecord.ledger.projections import ALL, HOT, LAZY, Tables, tree
 from onrecord.ledger.replay import fill_runs
 
 
@@ -25,15 +25,50 @@ def hide_stored(connection: sqlite3.Connection) -> None:
     script = ["CREATE TEMP TABLE projections(name TEXT PRIMARY KEY, version INTEGER, seq INTEGER);"]
     script.append("INSERT INTO temp.projections SELECT * FROM main.projections;")
     anew = [model for model in ALL if stored.get(model.NAME) != model.VERSION]
-    hidden: list[Tables] = [*LAZY, *(model for model in anew if model not in LAZY)]
+    hidden: list[Tables] = [*LAZY, *(model for model in (HOT, tree) if model in anew)]
     for model in hidden:
-        script.append(model.SCHEMA.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+        script.append(temporary(model.SCHEMA))
         if model in anew:
             values = f"('{model.NAME}', {model.VERSION}, 0)"
             script.append(f"INSERT OR REPLACE INTO temp.projections VALUES {values};")  # noqa: S608
         else:
-            script += [f"INSERT INTO temp.{table} SELECT * FROM main.{table};" for table in model.TABLES]  # noqa: S608
+            script += [_copy(connection, table) for table in model.TABLES]
     # One transaction, so that the rows and the position beside them are of one moment.
     connection.executescript("BEGIN;" + "".join(script) + "COMMIT;")
     if HOT in anew:
         fill_runs(connection)
+
+
+def hide_all(connection: sqlite3.Connection, seq: int) -> None:
+    """Make every read model anew in memory, and hide the events after `seq`: the ledger as it was after it.
+
+    The lazy read models are empty and catch up when they are asked for.
+    """
+    for name in ("projections", *(table for model in ALL for table in model.TABLES)):
+        connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    script = ["CREATE TABLE temp.projections(name TEXT PRIMARY KEY, version INTEGER, seq INTEGER);"]
+    script.append(f"CREATE TEMP VIEW events AS SELECT * FROM main.events WHERE seq <= {int(seq)};")  # noqa: S608
+    script += [temporary(model.SCHEMA) for model in (HOT, *LAZY)]
+    connection.executescript("BEGIN;" + "".join(script) + "COMMIT;")
+    values = [(model.NAME, model.VERSION) for model in (HOT, *LAZY)]
+    connection.executemany("INSERT INTO temp.projections VALUES (?, ?, 0)", values)
+    fill_runs(connection)
+
+
+def temporary(schema: str) -> str:
+    """The statements of a read model's schema for tables that live as long as the connection."""
+    return (
+        schema.replace("CREATE TABLE ", "CREATE TABLE temp.")
+        .replace("CREATE VIRTUAL TABLE ", "CREATE VIRTUAL TABLE temp.")
+        .replace("INDEX ", "INDEX temp.")
+    )
+
+
+def _copy(connection: sqlite3.Connection, table: str) -> str:
+    names = [name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?, 'main')", (table,))]
+    if table == "search":
+        # Its rows are found by their number, which `*` does not give.
+        names.insert(0, "rowid")
+    columns = ", ".join(names)
+    return f"INSERT INTO temp.{table}({columns}) SELECT {columns} FROM main.{table};"  # noqa: S608

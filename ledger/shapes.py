@@ -13,8 +13,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import attrs
 
+_LEAST, _MOST = -(2**63), 2**63 - 1
+_TEXT: frozenset[type[Any]] = frozenset({str})
 Check = Callable[[Any], bool]
-_checks: dict[type[Any], dict[str, Check]] = {}
+_checks: dict[type[Any], dict[str, tuple[frozenset[type[Any]], Check]]] = {}
 
 
 def misfit(kind: type[Any], fields: Mapping[str, Any]) -> str | None:
@@ -22,9 +24,16 @@ def misfit(kind: type[Any], fields: Mapping[str, Any]) -> str | None:
     checks = _checks.get(kind)
     if checks is None:
         hints = get_type_hints(kind)
-        checks = _checks[kind] = {field.name: _check_of(hints[field.name]) for field in attrs.fields(kind)}
+        checks = _checks[kind] = {
+            field.name: (_fitting(hints[field.name]), _check_of(hints[field.name])) for field in attrs.fields(kind)
+        }
     for name, value in fields.items():
-        if not checks[name](value):
+        # Every event that is read comes by here, and for most fields a look at the type is enough.
+        fitting, check = checks[name]
+        kind_of_value = type(value)
+        if kind_of_value in fitting and (kind_of_value is not int or _LEAST <= value <= _MOST):
+            continue
+        if not check(value):
             return name
     return None
 
@@ -34,14 +43,25 @@ def is_int64(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
 
 
+def _fitting(hint: Any) -> frozenset[type[Any]]:
+    # Types of which every value is a fit, of whole numbers those with 64 bits.
+    choices = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    return frozenset(choice for choice in choices if choice in (str, int, bool, float, type(None)))
+
+
 def _check_of(hint: Any) -> Check:
     if isinstance(hint, UnionType):
-        first, *others = [_check_of(choice) for choice in get_args(hint)]
-        return lambda value: first(value) or any(choice(value) for choice in others)
+        choices = [_check_of(choice) for choice in get_args(hint)]
+        return lambda value: any(choice(value) for choice in choices)
     if get_origin(hint) is dict:
         held = _check_of(get_args(hint)[1])
+        plain = _TEXT if get_args(hint)[1] is str else frozenset[type[Any]]()
         return lambda value: (
-            isinstance(value, dict) and all(isinstance(key, str) and held(item) for key, item in value.items())
+            isinstance(value, dict)
+            and (
+                {*map(type, value), *map(type, value.values())} <= plain
+                or all(isinstance(key, str) and held(item) for key, item in value.items())
+            )
         )
     if get_origin(hint) is list:
         element = _check_of(get_args(hint)[0])
@@ -55,6 +75,6 @@ def _has_text_keys(value: Any) -> bool:
     # json writes the key 1 as "1": what is read back would not be what was recorded.
     if isinstance(value, dict):
         return all(isinstance(key, str) and _has_text_keys(item) for key, item in value.items())
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list | tuple):
         return all(map(_has_text_keys, value))
     return True

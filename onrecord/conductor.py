@@ -1,440 +1,88 @@
 """The process that takes one run from submission to its end, detached from whoever submitted it.
 
 Everything it does can be done again by another conductor: it looks at what the ledger and the run's
-folder say and goes on from there. Arguments: the workspace's folder, the run's id, and the
-descriptors that carry the word to start, the answer, and the run's lock.
+folder say and goes on from there. A run's first conductor starts the script before all else, which is what
+the submitter waits for: nothing that is imported here may need what comes later, least of all attrs.
+Arguments: the workspace's folder, the run's id, `first` or `next`, and the descriptors that carry the word
+to start, the answer, and the run's lock.
 """
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from onrecord.capture import FOLDERS, Capture
-from onrecord.errors import OnRecordError
-from onrecord.executors.errors import AlreadyStarted, NothingStarted
-from onrecord.executors.protocol import Ended, Executor, Launch, Progress, Started, Waiting
-from onrecord.executors.registry import executor_named
-from onrecord.ingest import has_more, ingest, size_of
-from onrecord.ledger.errors import IllegalTransition, UnknownRun
-from onrecord.ledger.events import (
-    Event,
-    RunCanceled,
-    RunFailed,
-    RunFinalizing,
-    RunPreparing,
-    RunQueued,
-    RunRunning,
-)
-from onrecord.ledger.states import CANCEL_REQUESTED, FINALIZING, PREPARING, TERMINAL
-from onrecord.missing_file import missing_file_hint
-from onrecord.outcome import last_event, last_words
-from onrecord.patience import patiently, say
-from onrecord.preparation import GRACE_SECONDS, prepare
-from onrecord.script_environment import command_of, environment_of
-from onrecord.unkept import unkept_warning
-from onrecord.watcher import Watcher
+from onrecord.conductor_process import FIRST
+from onrecord.executors.protocol import Executor, Launch, Started, Waiting
+from onrecord.executors.registry import LOCAL, executor_named
+from onrecord.layout import RunFolder
+from onrecord.ledger.errors import UnknownRun
+from onrecord.ledger.states import PREPARING
+from onrecord.preparation import Start, start_script
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
     from onrecord.inventory import Inventory
 
-INVENTORY = "onrecord/environment.json"
-_FIRST_LOOK_SECONDS = 0.05
-_LOOK_SECONDS = 0.25
-_LOOK_AT_FILES_SECONDS = 10.0
-_LOOK_AT_LEDGER_SECONDS = 2.0
-INVENTORY_NAME = "onrecord/environment.json"
+# What comes next takes 35 ms of processor time, which a machine with few cores then has for the script.
+_SUPERVISOR_COMES_UP_SECONDS = 0.25
+_SCRIPT_COMES_UP_SECONDS = 0.04
 
 
 def main(arguments: Sequence[str]) -> int:
     """Wait for the word, then conduct the run to its end."""
-    root, run_id, *descriptors = arguments
+    root, run_id, place, *descriptors = arguments
     word, answer, lock = (int(text) for text in descriptors)
     for fd in (word, answer, lock):
         # Whatever is started from here must not keep the lock of a conductor that has died.
         os.set_inheritable(fd, False)
-    os.read(word, 1)
+    # While the submitter takes its snapshot.
+    executor_named(LOCAL)
+    is_told = bool(os.read(word, 1))
     workspace = Workspace(Path(root).parent)
     try:
-        workspace.query.run(run_id)
+        row = workspace.query.run(run_id)
     except UnknownRun:
         import shutil
 
         # The submitter died before the run was on record.
         shutil.rmtree(workspace.layout.run(run_id).path, ignore_errors=True)
         return 0
-    conductor = Conductor(workspace, run_id, answer)
-    try:
-        conductor.conduct()
-    except Exception:
-        import traceback
+    start = _first_start(workspace, run_id, is_told) if place == FIRST and row.status == PREPARING else Start()
+    # Imported once the script is on its way.
+    from onrecord.companion import accompany
 
-        conductor.give_up(traceback.format_exc())
-        raise
+    accompany(workspace, run_id, answer, start)
     return 0
 
 
-class Conductor:
-    """One run and what is known of it."""
+def _first_start(workspace: Workspace, run_id: str, is_told: bool) -> Start:
+    """Start the script without a look around: nobody else can have started anything."""
+    try:
+        if not is_told:
+            # The submitter died, perhaps before what it had recorded was on the disk.
+            workspace.journal.database.sync()
+        config = workspace.query.config(run_id)
+        executor = executor_named(config["target"])
+        outcome = start_script(workspace, run_id, config, executor)
+        if not isinstance(outcome, Launch):
+            return Start(outcome)
+        return Start(outcome, _stand_back(executor, outcome, workspace.layout.run(run_id)))
+    except Exception as problem:
+        return Start(problem)
 
-    def __init__(self, workspace: Workspace, run_id: str, answer: int) -> None:
-        self._workspace = workspace
-        self._run_id = run_id
-        self._answer = answer
-        self._folder = workspace.layout.run(run_id)
-        self._control = self._folder.path
-        self._capture: Capture | None = None
-        self._inventory: Inventory | None = None
-        self._watcher: Watcher | None = None
-        self._warnings: list[str] = []
-        self._started: Started | None = None
-        self._noted = False
-        self._stop_asked = False
-        self._spool_size = 0
-        self._next_ledger = 0.0
-        self._next_files = 0.0
 
-    def conduct(self) -> None:
-        """Carry the run on from wherever it is to its end."""
-        status = self._status()
-        if status in TERMINAL:
-            self._tell_truth()
-            return
-        progress = self._executor.poll(self._control)
-        # Its supervisor may just be coming up: then the script has its working copy, and is not to be given another.
-        if isinstance(progress, Waiting) and not self._is_launched() and not self._begin(status):
-            return
-        ended = self._watch(progress)
-        if ended is None:
-            self._close_without_folder()
-        else:
-            self._finish(ended)
+def _stand_back(executor: Executor, launch: Launch, folder: RunFolder) -> Inventory | None:
+    """Leave the processor to the supervisor and the script until they have come up.
 
-    def give_up(self, trace: str) -> None:
-        """Something here failed that should not: say so in the run rather than leave it open."""
-        say(trace)
-        error = {"code": "InternalError", "message": trace.strip().splitlines()[-1], "details": trace[-3000:]}
-        try:
-            progress = self._executor.poll(self._control)
-            if isinstance(progress, Started) or (isinstance(progress, Waiting) and self._is_launched()):
-                # The script lives: the next command gives the run another conductor.
-                return
-            if isinstance(progress, Waiting):
-                self._end_strays()
-        except (OnRecordError, OSError):
-            progress = Waiting()
-        exit_code, signal = (progress.exit_code, progress.signal) if isinstance(progress, Ended) else (None, None)
-        try:
-            self._append([RunFailed(error=error, exit_code=exit_code, signal=signal)], seal=True)
-        except IllegalTransition:
-            # It had come to its end before.
-            return
+    The question for the inventory, which has little priority, goes on meanwhile; it takes longest.
+    """
+    progress = executor.wait(launch.control, _SUPERVISOR_COMES_UP_SECONDS, Waiting())
+    from onrecord.inventory import ask_for_inventory
 
-    # ---- before the script ---------------------------------------------------------------------
-
-    def _begin(self, status: str) -> bool:
-        """Prepare the run and start its script; False when it ended instead."""
-        if status == FINALIZING or self._workspace.query.run(self._run_id).started_at is not None:
-            self._close_without_folder()
-            return False
-        if status == CANCEL_REQUESTED:
-            self._end(RunCanceled(message="it was canceled before its script started"))
-            return False
-        try:
-            self._append(self._preparing(status))
-        except IllegalTransition:
-            return self._begin(self._status())
-        try:
-            launch = prepare(self._workspace, self._run_id, self._config)
-        except (OnRecordError, OSError) as problem:
-            self._end(RunFailed(error={"code": "PreparationFailed", "message": str(problem)}))
-            return False
-        if self._status() == CANCEL_REQUESTED:
-            return self._begin(CANCEL_REQUESTED)
-        return self._start(launch)
-
-    def _preparing(self, status: str) -> list[Event]:
-        again: list[Event] = []
-        if status == PREPARING:
-            again.append(RunQueued(reason="the conductor that prepared it died"))
-        return [*again, RunPreparing(attempt=self._attempts() + 1)]
-
-    def _is_launched(self) -> bool:
-        """Whether a script was set on its way from the run's folder."""
-        try:
-            self._executor.logs(self._control)
-        except NothingStarted:
-            return False
-        return True
-
-    def _start(self, launch: Launch) -> bool:
-        try:
-            self._executor.start(launch)
-        except AlreadyStarted:
-            pass
-        except OnRecordError as problem:
-            self._end(RunFailed(error={"code": "StartFailed", "message": str(problem)}))
-            return False
-        self._ask_for_inventory(launch.command[0], launch.environment)
-        return True
-
-    def _ask_for_inventory(self, interpreter: str, environment: Mapping[str, str]) -> None:
-        # Imported once the script is on its way, which is what the submitter waits for.
-        from onrecord.inventory import Inventory
-
-        try:
-            answer = self._folder.records / "environment.json"
-            self._inventory = Inventory(interpreter, environment, self._folder.work, answer)
-        except OSError:
-            # An interpreter that cannot be started: the run itself will say so.
-            pass
-
-    # ---- while it runs -------------------------------------------------------------------------
-
-    def _watch(self, progress: Progress) -> Ended | None:
-        """Accompany the script to its end; None when the run's folder was removed from under it."""
-        begun = time.monotonic()
-        while not isinstance(progress, Ended):
-            if isinstance(progress, Started):
-                self._started = progress
-                self._note_running(progress)
-                self._tell_truth()
-            elif not self._is_launched():
-                return None
-            self._look()
-            # A short script is followed closely, a long one costs next to nothing.
-            pause = _FIRST_LOOK_SECONDS if time.monotonic() - begun < 1 else _LOOK_SECONDS
-            progress = self._executor.wait(self._control, pause, progress)
-        if progress.reason == "lost":
-            progress = self._settled(progress)
-        if not isinstance(progress, Ended):
-            return self._watch(progress)
-        if progress.started is not None:
-            self._note_running(progress.started)
-        return progress
-
-    def _settled(self, lost: Ended) -> Progress:
-        try:
-            return self._executor.recover(self._control)
-        except (OnRecordError, OSError) as problem:
-            if not self._is_launched():
-                # Its folder was being removed, which looked as if its supervisor had died.
-                return Waiting()
-            # Its processes were ended; that there was no room to write so down beside them changes nothing.
-            self._warnings.append(str(problem))
-            return lost
-
-    def _note_running(self, started: Started) -> None:
-        if self._noted:
-            return
-        self._noted = True
-        if self._workspace.query.run(self._run_id).started_at is not None:
-            return
-        running = RunRunning(
-            pid=started.pid,
-            start_ticks=started.start_ticks,
-            boot_id=started.boot_id,
-            host=os.uname().nodename,
-            started_at=started.at,
-        )
-        try:
-            self._append([running])
-        except IllegalTransition:
-            pass
-
-    def _look(self) -> None:
-        try:
-            self._obey()
-            size = size_of(self._folder.spool)
-            if size != self._spool_size:
-                ingest(self._workspace.journal, self._run_id, self._folder.spool)
-                self._spool_size = size
-            self._look_at_files()
-        except (OnRecordError, OSError) as problem:
-            # No room now: the script goes on, and the last look takes what is still missing.
-            say(f"{problem}\n")
-
-    def _obey(self) -> None:
-        """Pass on a request to cancel: at once where its file is there, soon where only the ledger has it."""
-        now = time.monotonic()
-        if self._stop_asked or not (now > self._next_ledger or self._folder.cancel.exists()):
-            return
-        self._next_ledger = now + _LOOK_AT_LEDGER_SECONDS
-        if self._status() == CANCEL_REQUESTED:
-            self._executor.stop(self._control)
-            self._stop_asked = True
-
-    def _look_at_files(self) -> None:
-        now = time.monotonic()
-        if self._watcher is None:
-            if self._next_files == 0:
-                self._next_files = now + 1
-            elif now > self._next_files:
-                self._watcher = Watcher([self._folder.work / "outputs", self._folder.work / "logs"])
-            return
-        files = self._files()
-        hinted = self._watcher.changed() or files.unsettled
-        if now > self._next_files or (hinted and now > self._next_files - _LOOK_AT_FILES_SECONDS + 1):
-            self._next_files = now + _LOOK_AT_FILES_SECONDS
-            files.look(final=False)
-
-    def _files(self) -> Capture:
-        if self._capture is None:
-            self._capture = Capture(self._folder.work, self._workspace.store, self._append, self._kept_folders())
-            known = self._workspace.query.files(self._run_id)
-            self._capture.already_recorded({row.name: row.digest for row in known})
-        return self._capture
-
-    # ---- after the script ----------------------------------------------------------------------
-
-    def _finish(self, ended: Ended) -> None:
-        finalizing = RunFinalizing(
-            outcome=ended.reason,
-            exit_code=ended.exit_code,
-            signal=ended.signal,
-            ended_at=ended.at,
-            survivors_ended=ended.survivors_killed,
-        )
-        if ended.started is not None and self._status() not in (FINALIZING, *TERMINAL):
-            try:
-                self._append([finalizing])
-            except IllegalTransition:
-                # Someone else came first; what is still missing is added all the same.
-                pass
-        if self._watcher is not None:
-            self._watcher.stop()
-        self._keep_files()
-        self._explain_missing_file(ended)
-        limit = self._config["max_run_duration_seconds"]
-        self._end(last_event(ended, self._folder.stderr, limit, self._warnings))
-
-    def _close_without_folder(self) -> None:
-        """The run's folder is gone: end what still runs, and say what the ledger alone can still tell."""
-        from onrecord import lost_folder
-
-        known = lost_folder.how_it_ended(self._workspace.journal, self._run_id)
-        if known is not None:
-            self._finish(known)
-            return
-        self._end_strays()
-        message = f"its folder {self._control} was removed while it ran, and with it how it ended"
-        if self._status() == CANCEL_REQUESTED:
-            self._end(RunCanceled(message=message))
-        else:
-            self._end(RunFailed(error={"code": "Lost", "message": message}))
-
-    def _end_strays(self) -> None:
-        from onrecord import lost_folder
-
-        started = self._started or lost_folder.who_it_was(self._workspace.journal, self._run_id)
-        lost_folder.end_processes(self._control, started, GRACE_SECONDS)
-
-    def _keep_files(self) -> None:
-        journal, spool = self._workspace.journal, self._folder.spool
-        try:
-            patiently(lambda: ingest(journal, self._run_id, spool))
-        except (OnRecordError, OSError) as problem:
-            self._warnings.append(f"metrics still in {spool} could not be taken in: {problem}")
-        try:
-            patiently(self._take_last_look)
-        except (OnRecordError, OSError) as problem:
-            self._warnings.append(f"files still in {self._folder.work} could not be kept: {problem}")
-
-    def _explain_missing_file(self, ended: Ended) -> None:
-        if ended.reason != "exited" or not ended.exit_code:
-            return
-        source = Path(self._config["source_directory"])
-        hint = missing_file_hint(last_words(self._folder.stderr), self._folder.work, source)
-        if hint is not None:
-            self._warnings.append(hint)
-
-    def _kept_folders(self) -> tuple[str, ...]:
-        return (*FOLDERS, *self._config.get("directories_to_watch", ()))
-
-    def _take_last_look(self) -> None:
-        capture = self._files()
-        capture.look(final=True)
-        problems = list(capture.problems)
-        for name, path in self._own_files():
-            capture.take(name, path)
-        snapshot_id = str(self._workspace.query.run(self._run_id).snapshot_id)
-        unkept = unkept_warning(self._folder.work, self._workspace.store, snapshot_id, self._kept_folders())
-        self._warnings += dict.fromkeys([*problems, *capture.problems, *([unkept] if unkept else [])])
-
-    def _own_files(self) -> list[tuple[str, Path]]:
-        files = [("logs/stdout.txt", self._folder.stdout), ("logs/stderr.txt", self._folder.stderr)]
-        if self._inventory_file is not None:
-            files.append((INVENTORY, self._inventory_file))
-        return [(name, path) for name, path in files if path.exists()]
-
-    @cached_property
-    def _inventory_file(self) -> Path | None:
-        if self._inventory is None and not self._has_file(INVENTORY):
-            # An earlier conductor took its question with it.
-            row = self._workspace.query.run(self._run_id)
-            environment = environment_of(self._config, self._workspace, row)
-            self._ask_for_inventory(command_of(self._config)[0], environment)
-        return self._inventory.finish() if self._inventory is not None else None
-
-    def _end(self, event: Event) -> None:
-        try:
-            self._append([event], seal=True)
-        except IllegalTransition:
-            if self._status() not in TERMINAL:
-                raise
-        patiently(self._take_late_points)
-        self._tell_truth()
-        self._keep_checkpoint()
-
-    def _take_late_points(self) -> None:
-        if has_more(self._folder.spool, self._workspace.query.spool_position(self._run_id)):
-            ingest(self._workspace.journal, self._run_id, self._folder.spool)
-
-    def _keep_checkpoint(self) -> None:
-        from onrecord.anchors import move_on
-
-        try:
-            problem = move_on(self._workspace)
-        except OnRecordError as failure:
-            # The run's end is on record; the next run or `verify` keeps a checkpoint.
-            problem = str(failure)
-        if problem:
-            say(f"{problem}\n")
-
-    # ---- the ledger ----------------------------------------------------------------------------
-
-    def _append(self, events: Sequence[Event], *, seal: bool = False) -> None:
-        patiently(lambda: self._workspace.journal.append(self._run_id, events, seal=seal))
-
-    def _has_file(self, name: str) -> bool:
-        return any(row.name == name for row in self._workspace.query.files(self._run_id))
-
-    def _status(self) -> str:
-        return self._workspace.query.run(self._run_id).status
-
-    def _attempts(self) -> int:
-        return sum(recorded.type == RunPreparing.type for recorded in self._workspace.journal.read(self._run_id))
-
-    @cached_property
-    def _config(self) -> dict[str, Any]:
-        for recorded in self._workspace.journal.read(self._run_id, limit=1):
-            return dict(getattr(recorded.event, "config", {}))
-        return {}
-
-    @cached_property
-    def _executor(self) -> Executor:
-        return executor_named(self._config["target"])
-
-    def _tell_truth(self) -> None:
-        if self._answer >= 0:
-            try:
-                os.write(self._answer, b"t")
-            except OSError:
-                pass
-            os.close(self._answer)
-            self._answer = -1
+    inventory = ask_for_inventory(launch.command[0], launch.environment, folder)
+    if isinstance(progress, Started):
+        executor.wait(launch.control, _SCRIPT_COMES_UP_SECONDS, progress)
+    return inventory

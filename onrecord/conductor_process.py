@@ -18,6 +18,9 @@ from onrecord.layout import Layout
 if TYPE_CHECKING:
     import subprocess
 
+FIRST = "first"
+NEXT = "next"
+
 # The child imports what this process can import, and skips the interpreter's own search for it.
 _START = (
     "import sys; sys.path[:] = sys.argv.pop(1).splitlines();"
@@ -56,10 +59,11 @@ class ConductorProcess:
     """A conductor that waits for its word: `go()`, or `dismiss()` when there is no run after all.
 
     Should this process die before either, the conductor looks in the ledger: a run that was submitted
-    is conducted.
+    is conducted. `place`: FIRST of the run's conductors, whose submitter has put `run.preparing` on record
+    for it, or NEXT, after one that may have died anywhere.
     """
 
-    def __init__(self, layout: Layout, run_id: str, lock: int) -> None:
+    def __init__(self, layout: Layout, run_id: str, place: str, lock: int) -> None:
         with ExitStack() as handed_over, ExitStack() as kept:
             handed_over.callback(os.close, lock)
             word, self._speak = os.pipe()
@@ -68,7 +72,7 @@ class ConductorProcess:
             self._hear, answer = os.pipe()
             handed_over.callback(os.close, answer)
             kept.callback(os.close, self._hear)
-            self._process = _start(layout, run_id, word, answer, lock)
+            self._process = _start(layout, run_id, place, word, answer, lock)
             kept.pop_all()
 
     def go(self) -> None:
@@ -108,7 +112,7 @@ class ConductorProcess:
         _reap()
 
 
-def _start(layout: Layout, run_id: str, word: int, answer: int, lock: int) -> subprocess.Popen[bytes]:
+def _start(layout: Layout, run_id: str, place: str, word: int, answer: int, lock: int) -> subprocess.Popen[bytes]:
     # Imported here, where it is needed: half of what this module would cost.
     import subprocess
 
@@ -117,7 +121,7 @@ def _start(layout: Layout, run_id: str, word: int, answer: int, lock: int) -> su
         return subprocess.Popen(
             [
                 *(sys.executable, "-I", "-S", "-c", _START, _search_path()),
-                *(str(layout.root), run_id, str(word), str(answer), str(lock)),
+                *(str(layout.root), run_id, place, str(word), str(answer), str(lock)),
             ],
             stdin=subprocess.DEVNULL,
             stdout=narration,

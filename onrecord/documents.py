@@ -35,8 +35,10 @@ def status_of(workspace: Workspace, row: RunRow) -> str:
     return row.status if row.ended else NOT_RESPONDING
 
 
-def run_document(workspace: Workspace, row: RunRow, tags: dict[str, str], properties: dict[str, str]) -> dict[str, Any]:
-    """One run, as `onrecord show --json` and each item of `onrecord ls --json`."""
+def run_document(
+    workspace: Workspace, row: RunRow, tags: dict[str, str], properties: dict[str, str], *, live: bool = True
+) -> dict[str, Any]:
+    """One run, as `onrecord show --json` and each item of `onrecord ls --json`; not `live`: as it was recorded."""
     return {
         "run_id": row.run_id,
         "experiment": row.experiment,
@@ -44,7 +46,7 @@ def run_document(workspace: Workspace, row: RunRow, tags: dict[str, str], proper
         "name": row.display_name,
         "type": row.run_type,
         "parent": row.parent,
-        "status": status_of(workspace, row),
+        "status": status_of(workspace, row) if live else row.status,
         "exit_code": row.exit_code,
         "signal": row.signal,
         "error": row.error,

@@ -8,10 +8,12 @@ from onrecord.ledger.errors import StaleVersion
 from onrecord.ledger.events import RunMetrics, Series
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.query import Query
-from onrecord.spool import KINDS, Point, read_points
+from onrecord.ledger.vectors import numpy_for
+from onrecord.spool_reader import read_series
 
 # One event holds at most this much of the spool, so that a long backlog becomes many modest events.
 _MOST_BYTES = 4 * 1024 * 1024
+_BYTES_A_POINT = 40
 
 
 def ingest(journal: Journal, run_id: str, spool: Path) -> int:
@@ -21,19 +23,21 @@ def ingest(journal: Journal, run_id: str, spool: Path) -> int:
     second is refused by its expected version and looks again.
     """
     query = Query(journal)
+    head, position = query.run(run_id).head, query.spool_position(run_id)
+    numpy_for((size_of(spool) - position) // _BYTES_A_POINT)  # a long backlog is worth its import
     total = 0
     while True:
-        head = query.run(run_id).head
-        position = query.spool_position(run_id)
-        points, reached = _read(spool, position)
-        if not points:
+        series, reached = _read(spool, position)
+        if not series:
             return total
-        event = RunMetrics(series=_series(points), spool_start=position, spool_end=position + reached)
+        event = RunMetrics(series=series, spool_start=position, spool_end=position + reached)
         try:
-            journal.append(run_id, [event], expected=head)
+            head = journal.append(run_id, [event], expected=head).head
         except StaleVersion:
+            head, position = query.run(run_id).head, query.spool_position(run_id)
             continue
-        total += len(points)
+        position = event.spool_end
+        total += sum(len(piece.values) for piece in series)
 
 
 def has_more(spool: Path, position: int) -> bool:
@@ -49,29 +53,15 @@ def size_of(spool: Path) -> int:
         return 0
 
 
-def _read(spool: Path, position: int) -> tuple[list[Point], int]:
+def _read(spool: Path, position: int) -> tuple[list[Series], int]:
     try:
         with spool.open("rb") as file:
             file.seek(position)
             data = file.read(_MOST_BYTES)
-            points, reached = read_points(data)
-            if not points and len(data) == _MOST_BYTES:
+            series, reached = read_series(data)
+            if not series and len(data) == _MOST_BYTES:
                 # One point larger than a whole reading.
-                points, reached = read_points(data + file.read())
+                series, reached = read_series(data + file.read())
     except FileNotFoundError:
         return [], 0
-    return points, reached
-
-
-def _series(points: list[Point]) -> list[Series]:
-    grouped: dict[str, list[Series]] = {}
-    for name, kind, at, step, value in points:
-        pieces = grouped.setdefault(name, [])
-        # A piece has one kind; where the kind changes, a new piece keeps the order.
-        if not pieces or pieces[-1].kind != KINDS[kind]:
-            pieces.append(Series(name, KINDS[kind], [], [], []))
-        piece = pieces[-1]
-        piece.values.append(value)
-        piece.steps.append(step)
-        piece.times.append(at)
-    return [piece for pieces in grouped.values() for piece in pieces]
+    return series, reached

@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from onrecord.layout import RunFolder
+
 _TIMEOUT_SECONDS = 120
 
 _PROGRAM = """
@@ -72,6 +74,14 @@ class Inventory:
             return None
         self._temporary.replace(self._destination)
         return self._destination
+
+
+def ask_for_inventory(interpreter: str, environment: Mapping[str, str], folder: RunFolder) -> Inventory | None:
+    """Ask what a run's interpreter sees; None where it cannot be started, which the run itself will say."""
+    try:
+        return Inventory(interpreter, environment, folder.work, folder.records / "environment.json")
+    except OSError:
+        return None
 
 
 def _lower_priority(pid: int) -> None:

@@ -58,10 +58,8 @@ def checked_value(name: str, value: object) -> Any:
     )
 
 
-def checked_step(name: str, step: object) -> int | None:
-    """A whole number of 64 bits, or None."""
-    if step is None:
-        return None
+def checked_step(name: str, step: object) -> int:
+    """A whole number of 64 bits."""
     item = getattr(step, "item", None)
     number = item() if item is not None else step
     if isinstance(number, bool) or not isinstance(number, int) or not -(2**63) < number < 2**63:
@@ -77,5 +75,7 @@ def checked_step(name: str, step: object) -> int | None:
 
 def as_v1(pieces: Sequence[Series]) -> Any:
     """The form that Azure ML returns: a value logged once as itself, several as a list in order."""
-    values = [value for piece in pieces for value in piece.values]
+    values: list[Any] = []
+    for piece in pieces:
+        values.extend(piece.values)
     return values[0] if len(values) == 1 else values

@@ -50,7 +50,9 @@ class OfflineRun:
 
     def log(self, name: str, value: Any, description: str = "", step: int | None = None) -> None:
         """Keep one value in memory. Raises BadMetric as a submitted run would."""
-        checked_step(checked_name(name), step)
+        checked_name(name)
+        if step is not None:
+            checked_step(name, step)
         self._metrics.setdefault(name, []).append(checked_value(name, value))
 
     def get_metrics(self, name: str | None = None) -> dict[str, Any]:

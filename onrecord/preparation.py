@@ -1,16 +1,55 @@
-"""Make the working copy of a run and say what is to be started in it."""
+"""Make the working copy of a run and start its script in it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from onrecord.executors.protocol import Launch
+from onrecord.errors import OnRecordError
+from onrecord.executors.errors import AlreadyStarted
+from onrecord.executors.protocol import Executor, Launch
+from onrecord.ledger.states import CANCEL_REQUESTED
 from onrecord.script_environment import command_of, environment_of
 from onrecord.snapshot.restore import restore_snapshot
 from onrecord.workspace import Workspace
 
+if TYPE_CHECKING:
+    from onrecord.inventory import Inventory
+
 GRACE_SECONDS = 10.0
+
+
+class StartFailure(NamedTuple):
+    """Why no script was started: a `code` and a `message`, as a failed run has them."""
+
+    code: str
+    message: str
+
+
+class Start(NamedTuple):
+    """What came of a start: the launch that is under way, or why none is; None where none was made."""
+
+    outcome: Launch | StartFailure | Exception | None = None
+    inventory: Inventory | None = None
+
+
+def start_script(
+    workspace: Workspace, run_id: str, config: Mapping[str, Any], executor: Executor
+) -> Launch | StartFailure | None:
+    """Prepare the run and set its script on its way; None when someone asked for the run's end before."""
+    try:
+        launch = prepare(workspace, run_id, config)
+    except (OnRecordError, OSError) as problem:
+        return StartFailure("PreparationFailed", str(problem))
+    if workspace.query.run(run_id).status == CANCEL_REQUESTED:
+        return None
+    try:
+        executor.start(launch)
+    except AlreadyStarted:
+        pass
+    except OnRecordError as problem:
+        return StartFailure("StartFailed", str(problem))
+    return launch
 
 
 def prepare(workspace: Workspace, run_id: str, config: Mapping[str, Any]) -> Launch:

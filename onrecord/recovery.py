@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from onrecord.conductor_process import ConductorProcess, take_lock
+from onrecord.conductor_process import NEXT, ConductorProcess, take_lock
 from onrecord.workspace import Workspace
 
 
@@ -22,7 +22,7 @@ def recover(workspace: Workspace, wait_seconds: float) -> list[str]:
         try:
             lock = take_lock(workspace.layout.run(row.run_id).lock)
             if lock is not None:
-                started.append((row.run_id, ConductorProcess(workspace.layout, row.run_id, lock)))
+                started.append((row.run_id, ConductorProcess(workspace.layout, row.run_id, NEXT, lock)))
         except OSError:
             # No room or no permission: the next command tries again, and status shows NotResponding.
             continue

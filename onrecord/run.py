@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
     from onrecord.experiment import Experiment
+    from onrecord.ledger.buckets import Bucket
     from onrecord.ledger.query import FileRow, RunRow
     from onrecord.offline_run import OfflineRun
     from onrecord.snapshot.take import Snapshot
@@ -43,7 +44,7 @@ class Run:
         self.workspace = workspace
         self.id = run_id
         self.snapshot: Snapshot | None = None
-        self._spool: SpoolWriter | None = None
+        self._write_point: Callable[[str, object, int], None] | None = None
 
     @staticmethod
     def get_context(allow_offline: bool = True) -> Run | OfflineRun:
@@ -226,19 +227,30 @@ class Run:
         """
         if type(value) is not float or type(name) is not str:
             value = checked_value(checked_name(name), value)
-        known_step = NO_STEP if step is None else checked_step(name, step)
-        spool = self._spool or self._open_spool()
-        spool.write(name, value, NO_STEP if known_step is None else known_step)
+        if step is None:
+            step = NO_STEP
+        elif type(step) is not int or not NO_STEP < step < 2**63:
+            step = checked_step(name, step)
+        (self._write_point or self._open_spool())(name, value, step)
 
     def get_metrics(self, name: str | None = None) -> dict[str, Any]:
         """Values by metric: one that was logged once as itself, several as a list in the order of logging."""
-        from onrecord.ingest import has_more, ingest
+        self._take_in_points()
+        if name is None:
+            return {key: as_v1(pieces) for key, pieces in self.workspace.query.metrics(self.id).items()}
+        pieces = self.workspace.query.points(self.id, name)
+        return {name: as_v1(pieces)} if pieces else {}
 
-        spool = self.workspace.layout.run(self.id).spool
-        if has_more(spool, self.workspace.query.spool_position(self.id)):
-            ingest(self.workspace.journal, self.id, spool)
-        found = self.workspace.query.metrics(self.id)
-        return {key: as_v1(pieces) for key, pieces in found.items() if name is None or key == name}
+    def get_metric_overview(
+        self, name: str, buckets: int = 1000, *, from_step: int | None = None, to_step: int | None = None
+    ) -> list[Bucket]:
+        """A metric in at most `buckets` buckets: enough for a chart of millions of points in milliseconds.
+
+        Each has the first, last, least and greatest value of some neighbouring points, and where they are; of
+        a range of steps, both ends included, where one is given. Empty where there are none. Raises BadBuckets.
+        """
+        self._take_in_points()
+        return self.workspace.query.downsampled(self.id, name, buckets, from_step=from_step, to_step=to_step)
 
     # ---- files ---------------------------------------------------------------------------------
 
@@ -268,14 +280,21 @@ class Run:
 
     # ---- inside --------------------------------------------------------------------------------
 
+    def _take_in_points(self) -> None:
+        from onrecord.ingest import has_more, ingest
+
+        spool = self.workspace.layout.run(self.id).spool
+        if has_more(spool, self.workspace.query.spool_position(self.id)):
+            ingest(self.workspace.journal, self.id, spool)
+
     def _row(self) -> RunRow:
         return self.workspace.query.run(self.id)
 
-    def _open_spool(self) -> SpoolWriter:
+    def _open_spool(self) -> Callable[[str, object, int], None]:
         path = self.workspace.layout.run(self.id).spool
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._spool = SpoolWriter(path)
-        return self._spool
+        self._write_point = write = SpoolWriter(path).write
+        return write
 
     def _file(self, name: str) -> FileRow:
         files = {row.name: row for row in self.workspace.query.files(self.id)}

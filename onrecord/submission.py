@@ -11,12 +11,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from onrecord.conductor_process import ConductorProcess, take_lock
+from onrecord.conductor_process import FIRST, ConductorProcess, take_lock
 from onrecord.errors import OnRecordError
 from onrecord.executors.registry import executor_named
 from onrecord.git_facts import GitFacts, read_git_facts
 from onrecord.layout import RunFolder
-from onrecord.ledger.events import FileRecorded, RunSubmitted
+from onrecord.ledger.events import FileRecorded, RunPreparing, RunSubmitted
 from onrecord.ledger.ids import encode, new_id
 from onrecord.script_run_config import BadConfig, CheckedConfig, ScriptRunConfig
 from onrecord.snapshot.digest import digest_bytes
@@ -70,7 +70,7 @@ def _start_conductor(workspace: Workspace, run_id: str, folder: RunFolder) -> Co
         lock = take_lock(folder.lock)
         # A new id's lock is nobody else's.
         assert lock is not None  # noqa: S101
-        return ConductorProcess(workspace.layout, run_id, lock)
+        return ConductorProcess(workspace.layout, run_id, FIRST, lock)
     except OSError as problem:
         shutil.rmtree(folder.path, ignore_errors=True)
         raise OnRecordError(
@@ -112,7 +112,8 @@ def _record(
         properties=facts.properties,
         submitted_by={"user": _user(), "host": socket.gethostname(), "pid": str(os.getpid())},
     )
-    events = [submitted, *_patch(workspace, facts)]
+    # Its conductor is up by now: said here, in the same transaction, it need not be written before the start.
+    events = [submitted, *_patch(workspace, facts), RunPreparing()]
     workspace.journal.append(run_id, events, expected=0)
 
 

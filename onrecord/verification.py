@@ -12,6 +12,8 @@ from onrecord.git_anchor import REF, kept_in_git
 from onrecord.ledger.audit import Audit, audit
 from onrecord.ledger.audit_event import Finding
 from onrecord.ledger.checkpoint import Checkpoint, origin_of, what_became_of
+from onrecord.snapshot.digest import from_hex
+from onrecord.snapshot.errors import SnapshotError
 from onrecord.snapshot.manifest import objects_of
 from onrecord.workspace import Workspace
 
@@ -78,5 +80,16 @@ def _check_objects(workspace: Workspace, result: Audit) -> None:
             result.objects.update(objects_of(workspace.store, snapshot_id))
         except OnRecordError as problem:
             result.wrong(f"snapshot {snapshot_id}", str(problem))
-    for fault in workspace.store.verify(sorted(result.objects)):
+    for fault in workspace.store.verify(sorted(filter(_is_address, result.objects))):
         result.wrong(f"object {fault.digest}", fault.problem)
+    for name in sorted(result.objects):
+        if not _is_address(name):
+            result.wrong(f"object {name}", "no object can have this name: 64 hex digits are an address")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        from_hex(name)
+    except SnapshotError:
+        return False
+    return True

@@ -11,13 +11,17 @@ from onrecord.errors import OnRecordError
 from onrecord.layout import FOLDER, Layout
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from onrecord.experiment import Experiment
+    from onrecord.ledger.filter_tree import Filter
     from onrecord.ledger.journal import Journal
     from onrecord.ledger.query import Query
     from onrecord.run import Run
     from onrecord.snapshot.store import Store
 
 VARIABLE = "ONRECORD_WORKSPACE"
+_PAGE = 200
 
 
 class WorkspaceNotFound(OnRecordError):
@@ -127,8 +131,30 @@ class Workspace:
 
         return {name: Experiment(self, name) for name in self.query.experiments()}
 
+    def runs(self, wanted: str | Filter = "", *, as_of: int | str | None = None) -> Iterator[Run]:
+        """Runs that a filter asks for, in its order or newest first; at most its `limit` of them.
+
+        For example `ws.runs('metrics.loss < 0.5 and tags.team = "a" order by metrics.loss limit 10')`, as
+        `onrecord ls` takes it; `as_of` asks the ledger as it was after an event or at a time. Pages of rows
+        are at `ws.query.search`. Raises BadFilter with the place in the text.
+        """
+        from onrecord.run import Run
+
+        query = self.query if as_of is None else self.query.at(as_of)
+        found = query.parsed(wanted)
+        left, after = found.limit, None
+        while left is None or left > 0:
+            page = query.search(found, after=after, limit=min(left or _PAGE, _PAGE))
+            yield from (Run(self, row.run_id) for row in page.rows)
+            after, left = page.next, None if left is None else left - len(page.rows)
+            if after is None:
+                return
+
     def get_run(self, run_id: str) -> Run:
-        """The run with this id, a unique start of it, or `@last`. Raises UnknownRun, AmbiguousRun, BadRunId."""
+        """The run with this id, a unique start of it, `@last`, or `@best:METRIC` (`@best:max:METRIC`).
+
+        Raises UnknownRun, AmbiguousRun, BadRunId.
+        """
         from onrecord.run import Run
 
         return Run(self, self.query.find(run_id))

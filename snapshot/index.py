@@ -193,6 +193,8 @@ class Index:
                     _create(connection)
             self._check_version(_version(connection))
             row = connection.execute("SELECT value FROM facts WHERE name = 'identity'").fetchone()
+            if row is None:
+                raise self._unusable("its index is damaged: it has no identity")
             self._identity = str(row[0])
         except BaseException:
             connection.close()
@@ -213,10 +215,11 @@ class Index:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                 raise disk_full(self._layout.folder) from error
             raise self._unusable(str(error)) from error
-        except PermissionError as error:
+        except (PermissionError, UnicodeDecodeError) as error:
+            # A damaged file: text in it, or in what SQLite says of it, is not UTF-8.
             raise self._unusable(str(error)) from error
 
     def _unusable(self, why: str) -> StoreError:

@@ -13,19 +13,17 @@ import struct
 from pathlib import Path
 from typing import Final
 
-import attrs
-
 PACK_MAGIC: Final = b"onrecord pack 1\n"
 _HEADER = struct.Struct(">32sBII")
 HEADER_SIZE: Final = _HEADER.size
 LOOSE_FROM: Final = 4 << 20
 
 
-@attrs.frozen
 class Layout:
     """The paths of one store."""
 
-    folder: Path
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     @property
     def index(self) -> Path:

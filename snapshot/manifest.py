@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Literal
-
-import attrs
+from typing import Final, Literal, NamedTuple
 
 from onrecord.snapshot.digest import from_hex
 from onrecord.snapshot.store import Store
@@ -15,8 +13,7 @@ Kind = Literal["file", "link", "dir"]
 _KINDS: Final[dict[bytes, Kind]] = {b"f": "file", b"x": "file", b"d": "dir", b"l": "link"}
 
 
-@attrs.frozen
-class Entry:
+class Entry(NamedTuple):
     """One entry of a snapshot.
 
     `path`: bytes below the root, without a leading slash. `size`: bytes of a file's content or a link's
@@ -32,8 +29,7 @@ class Entry:
     target: bytes
 
 
-@attrs.frozen
-class Change:
+class Change(NamedTuple):
     """One path that differs: `before` is None where it was added, `after` is None where it was removed."""
 
     path: bytes

@@ -11,9 +11,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-
-import attrs
+from typing import NamedTuple, Self
 
 from onrecord.snapshot.digest import digest_of, from_hex
 from onrecord.snapshot.encoding import decode
@@ -34,8 +32,8 @@ from onrecord.snapshot.streams import clone, copy_hashing, hash_file, write_all
 from onrecord.snapshot.writer import Writer
 
 
-@attrs.frozen
-class Stored:
+# Values are named tuples: restoring a snapshot, which a run's start waits for, then imports no attrs.
+class Stored(NamedTuple):
     """An object that the store holds: `digest` is 64 hex digits, `size` its bytes.
 
     `bytes_stored` is what it takes on disk when this call stored it, 0 when it was there already.
@@ -46,8 +44,7 @@ class Stored:
     bytes_stored: int
 
 
-@attrs.frozen
-class Fault:
+class Fault(NamedTuple):
     """An object that is not as it was stored: `digest` is 64 hex digits, `problem` one line of text."""
 
     digest: str
@@ -169,10 +166,11 @@ class Store:
             with self._loose(place) as source:
                 data = source.read()
         else:
-            kept = self._packs.read(place.pack, place)
             try:
+                kept = self._packs.read(place.pack, place)
                 data = decode(place.encoding, kept, place.size)
-            except ValueError as error:
+            except (TypeError, ValueError) as error:
+                # Also of a damaged index, whose numbers and names may be of any kind.
                 raise corrupt(place.digest, str(error)) from error
         if digest_of(data) != place.digest:
             raise corrupt(place.digest, "its bytes hash to something else")
@@ -249,8 +247,10 @@ class _PackFiles:
         owned = self._open.get(pack)
         if owned is None:
             owned = self._opened(pack, place)
-        kept = os.pread(owned.fd, place.kept, place.offset)
-        if len(kept) != place.kept:
+        # Looked at first: what a damaged index asks for may be more than there is memory, or less than nothing.
+        possible = min(place.offset, place.kept) >= 0 and place.offset + place.kept <= os.fstat(owned.fd).st_size
+        kept = os.pread(owned.fd, place.kept, place.offset) if possible else b""
+        if not possible or len(kept) != place.kept:
             raise corrupt(place.digest, f"pack {self._index.pack_name(pack)} is cut short")
         return kept
 

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Protocol
 
-from onrecord.ledger.projections import attributes, files, metrics, runs, tree
+from onrecord.ledger.projections import attributes, families, files, metrics, params, runs, search, tree, views
 from onrecord.ledger.recorded import Recorded
 
 
@@ -39,5 +39,5 @@ class Projection(Tables, Protocol):
 
 
 HOT = runs
-LAZY: tuple[Projection, ...] = (attributes, files, metrics)
-ALL: tuple[Tables, ...] = (HOT, *LAZY, tree)
+LAZY: tuple[Projection, ...] = (attributes, params, files, metrics, families, search)
+ALL: tuple[Tables, ...] = (HOT, *LAZY, views, tree)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from onrecord.ledger import events
 from onrecord.ledger.recorded import Recorded
@@ -16,11 +16,17 @@ TABLES: tuple[str, ...] = ("tags", "properties")
 TYPES = frozenset({"run.submitted", "run.tagged", "run.properties_added"})
 SCHEMA = """
 CREATE TABLE tags(
-    run_id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY(run_id, name)
+    run_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,                  -- the last one that was set
+    PRIMARY KEY(run_id, name)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tags_by_name ON tags(name, value);
 CREATE TABLE properties(
-    run_id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY(run_id, name)
+    run_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,                  -- the first one that was set: it never changes
+    PRIMARY KEY(run_id, name)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX properties_by_name ON properties(name, value);
 """
@@ -28,34 +34,25 @@ CREATE INDEX properties_by_name ON properties(name, value);
 
 def apply(connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
     """Take events into the tags and properties."""
+    tags: dict[tuple[str, str], str | None] = {}
+    properties: dict[tuple[str, str], str] = {}
     for recorded in batch:
-        _take(connection, recorded)
-
-
-def _take(connection: sqlite3.Connection, recorded: Recorded) -> None:
-    event = recorded.event
-    if isinstance(event, events.RunSubmitted):
-        _set_tags(connection, recorded.run_id, event.tags)
-        _add_properties(connection, recorded.run_id, event.properties)
-    elif isinstance(event, events.RunTagged):
-        connection.executemany(
-            "DELETE FROM tags WHERE run_id = ? AND name = ?",
-            [(recorded.run_id, storable(name)) for name in event.removed],
-        )
-        _set_tags(connection, recorded.run_id, event.tags)
-    elif isinstance(event, events.PropertiesAdded):
-        _add_properties(connection, recorded.run_id, event.properties)
-
-
-def _set_tags(connection: sqlite3.Connection, run_id: str, tags: Mapping[str, str]) -> None:
+        event, run_id = recorded.event, recorded.run_id
+        if isinstance(event, events.RunTagged):
+            tags.update({(run_id, storable(name)): None for name in event.removed})
+        if isinstance(event, events.RunSubmitted | events.RunTagged):
+            tags.update({(run_id, storable(name)): storable(value) for name, value in event.tags.items()})
+        if isinstance(event, events.RunSubmitted | events.PropertiesAdded):
+            for name, value in event.properties.items():
+                properties.setdefault((run_id, storable(name)), storable(value))
+    connection.executemany(
+        "DELETE FROM tags WHERE run_id = ? AND name = ?", [key for key, value in tags.items() if value is None]
+    )
     connection.executemany(
         "INSERT INTO tags VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-        [(run_id, storable(name), storable(value)) for name, value in tags.items()],
+        [(*key, value) for key, value in tags.items() if value is not None],
     )
-
-
-def _add_properties(connection: sqlite3.Connection, run_id: str, properties: Mapping[str, str]) -> None:
     connection.executemany(
         "INSERT INTO properties VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-        [(run_id, storable(name), storable(value)) for name, value in properties.items()],
+        [(*key, value) for key, value in properties.items()],
     )

@@ -16,7 +16,9 @@ TABLES: tuple[str, ...] = ("files",)
 TYPES = frozenset({"run.file_recorded"})
 SCHEMA = """
 CREATE TABLE files(
-    run_id TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,
+    run_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,             -- 1, 2, 3 … of this name
     digest TEXT NOT NULL,                 -- BLAKE3, 64 hex digits: the object that holds the content
     size INTEGER NOT NULL,                -- bytes
     recorded_at INTEGER NOT NULL,         -- microseconds since the epoch, UTC

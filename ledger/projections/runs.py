@@ -15,24 +15,27 @@ TABLES: tuple[str, ...] = ("runs",)
 SCHEMA = """
 CREATE TABLE runs(
     seq INTEGER PRIMARY KEY,              -- of the event that submitted it: newest first is descending
-    run_id TEXT NOT NULL UNIQUE,
+    run_id TEXT NOT NULL UNIQUE,          -- 26 characters
     head INTEGER NOT NULL,                -- events in the run
     experiment TEXT NOT NULL,
     number INTEGER NOT NULL,              -- 1, 2, 3 … within the experiment
-    name TEXT NOT NULL,
+    name TEXT NOT NULL,                   -- empty where none was given: people then see experiment_number
     run_type TEXT NOT NULL,
-    parent TEXT,
-    status TEXT NOT NULL,
+    parent TEXT,                          -- the run that it was started from
+    status TEXT NOT NULL,                 -- NotStarted to Completed, Failed or Canceled
     created_at INTEGER NOT NULL,          -- microseconds since the epoch, UTC
-    started_at INTEGER,
+    started_at INTEGER,                   -- the same, of the script
     ended_at INTEGER,
     exit_code INTEGER,
-    signal INTEGER,
+    signal INTEGER,                       -- the signal that ended the script
     error TEXT,                           -- JSON object with code and message
-    snapshot_id TEXT,
-    sealed INTEGER NOT NULL DEFAULT 0
+    snapshot_id TEXT,                     -- of the source, 64 hex digits
+    sealed INTEGER NOT NULL DEFAULT 0    -- events under the last seal
 ) STRICT;
 CREATE UNIQUE INDEX runs_experiment ON runs(experiment, number);
+CREATE UNIQUE INDEX runs_created ON runs(created_at, run_id);
+CREATE INDEX runs_status ON runs(status, seq);
+CREATE INDEX runs_parent ON runs(parent, seq) WHERE parent IS NOT NULL;
 CREATE INDEX runs_unfinished ON runs(seq) WHERE status NOT IN ('Completed', 'Failed', 'Canceled');
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -15,53 +15,113 @@ from onrecord.ledger.states import ALL_STATES
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
-    from onrecord.ledger.query import RunRow
+    from onrecord.ledger.filter_tree import Filter
+    from onrecord.ledger.query import Facts, Query, RunRow
 
 _SHOWN = 30
 _SHORT_ID = 10
 
 
+class _Wanted(NamedTuple):
+    """What the command line asks for. A `limit` of None was not given: `usual` counts then, and None there is all."""
+
+    filter: str | None
+    experiment: str | None
+    status: str | None
+    tags: dict[str, str | None]
+    limit: int | None
+    usual: int | None
+    after: str | None
+    as_of: str | None
+
+
+class _Listed(NamedTuple):
+    """What is shown, from where, and how to go on."""
+
+    rows: list[RunRow]
+    query: Query
+    more: bool
+    next: str | None = None
+
+
 @click.command()
+@click.argument("wanted", metavar="[FILTER]", required=False)
 @click.option("-e", "--experiment", help="Only runs of this experiment.")
 @click.option("-s", "--status", help="Only runs in this state, for example Failed.")
 @click.option("-t", "--tag", "tags", multiple=True, metavar="KEY[=VALUE]", help="Only runs with this tag; repeatable.")
 @click.option("-n", "--limit", type=click.IntRange(1), help=f"At most this many (default {_SHOWN}; --json: all).")
 @click.option("-a", "--all", "everything", is_flag=True, help="All of them.")
+@click.option("-c", "--columns", "shown", metavar="FIELDS", help="Show these, for example metrics.loss,params.alpha.")
+@click.option("--after", metavar="CURSOR", help="Go on where a list with a FILTER ended.")
+@click.option("--as-of", metavar="SEQ|TIME", help="As the ledger was after this event, or at this time.")
 @json_option
 def command(
+    wanted: str | None,
     experiment: str | None,
     status: str | None,
     tags: tuple[str, ...],
     limit: int | None,
     everything: bool,
+    shown: str | None,
+    after: str | None,
+    as_of: str | None,
     as_json: bool,
 ) -> None:
-    """List runs, newest first."""
+    """List runs, newest first, or those that FILTER asks for.
+
+    For example: onrecord ls 'metrics.loss < 0.5 and params.alpha >= 0.1 and tags.team = a order by metrics.loss'.
+    The language is described in docs/filters.md.
+    """
     workspace = open_workspace()
-    wanted = {key: value if given else None for key, given, value in (tag.partition("=") for tag in tags)}
-    if limit is None and not everything and not as_json:
-        limit = _SHOWN
+    asked = {key: value if given else None for key, given, value in (tag.partition("=") for tag in tags)}
+    usual = None if everything or as_json else _SHOWN
+    request = _Wanted(wanted, experiment, _state(status), asked, limit, usual, after, as_of)
+    plain = wanted is None and after is None and as_of is None
+    listed = _plainly(workspace, request) if plain else _searched(workspace, request)
+    fields = _fields(listed, shown) if shown is not None else None
+    if as_json:
+        print_json(_documents(workspace, listed, fields, live=as_of is None))
+    elif not listed.rows:
+        filtered = experiment or status or tags or not plain
+        narrate("no runs" if filtered else "no runs yet; onrecord run SCRIPT makes one")
+    elif fields is None:
+        _print_table(workspace, listed, live=as_of is None)
+    else:
+        _print_fields(workspace, listed, fields, live=as_of is None)
+    if listed.next:
+        narrate(f"there are more; --after {listed.next}")
+    elif listed.more:
+        narrate("there are more; -n N or --all shows them")
+
+
+def _plainly(workspace: Workspace, wanted: _Wanted) -> _Listed:
+    # Without a filter nothing of its language is imported.
+    limit = wanted.limit or wanted.usual
     # One more than is shown tells whether there are more.
     rows = workspace.query.runs(
-        experiment=experiment, status=_state(status), tags=wanted, limit=-1 if limit is None else limit + 1
+        experiment=wanted.experiment, status=wanted.status, tags=wanted.tags, limit=-1 if limit is None else limit + 1
     )
-    more = limit is not None and len(rows) > limit
-    rows = rows[:limit]
-    if as_json:
-        tags_of, properties_of = workspace.query.tags(), workspace.query.properties()
-        print_json(
-            [
-                run_document(workspace, row, tags_of.get(row.run_id, {}), properties_of.get(row.run_id, {}))
-                for row in rows
-            ]
-        )
-        return
-    if not rows:
-        narrate("no runs" if experiment or status or tags else "no runs yet; onrecord run SCRIPT makes one")
-        return
-    _print_table(workspace, rows)
-    if more:
-        narrate("there are more; -n N or --all shows them")
+    return _Listed(rows[:limit], workspace.query, limit is not None and len(rows) > limit)
+
+
+def _searched(workspace: Workspace, wanted: _Wanted) -> _Listed:
+    query = workspace.query if wanted.as_of is None else workspace.query.at(wanted.as_of)
+    whole = _combined(query.parsed(wanted.filter or ""), wanted)
+    page = query.search(whole, after=wanted.after, limit=wanted.limit or whole.limit or wanted.usual or sys.maxsize - 1)
+    return _Listed(page.rows, query, page.next is not None, page.next)
+
+
+def _combined(parsed: Filter, wanted: _Wanted) -> Filter:
+    from onrecord.ledger.filter_tree import And, Compare, Exists, Field, Node
+
+    parts: list[Node] = [] if parsed.where is None else [parsed.where]
+    for column, value in (("experiment", wanted.experiment), ("status", wanted.status)):
+        if value is not None:
+            parts.append(Compare(Field("runs", column), "=", value))
+    for name, value in wanted.tags.items():
+        field = Field("tags", name)
+        parts.append(Exists(field) if value is None else Compare(field, "=", value))
+    return parsed._replace(where=And(tuple(parts)) if parts else None)
 
 
 def _state(given: str | None) -> str | None:
@@ -77,23 +137,86 @@ def _state(given: str | None) -> str | None:
     )
 
 
-def _print_table(workspace: Workspace, rows: list[RunRow]) -> None:
-    style, tags = Style(sys.stdout), workspace.query.tags()
-    shorten = short_ids([row.run_id for row in rows])
+class _Fields(NamedTuple):
+    names: list[str]
+    kinds: list[str]
+    values: dict[str, tuple[Any, ...]]
+
+
+def _fields(listed: _Listed, shown: str) -> _Fields:
+    from onrecord.ledger.filter_fields import kind_of
+    from onrecord.ledger.filter_parser import parse_fields
+
+    found = parse_fields(shown)
+    fields = [field for _, field in found]
+    values = listed.query.values([row.run_id for row in listed.rows], fields)
+    return _Fields([name for name, _ in found], [kind_of(field) for field in fields], values)
+
+
+def _documents(workspace: Workspace, listed: _Listed, fields: _Fields | None, *, live: bool) -> list[dict[str, Any]]:
+    facts = listed.query.facts([row.run_id for row in listed.rows])
+    documents = []
+    for row in listed.rows:
+        known = facts[row.run_id]
+        document = run_document(workspace, row, known.tags, known.properties, live=live)
+        if fields is not None:
+            document["columns"] = {
+                name: _plain(value) for name, value in zip(fields.names, fields.values[row.run_id], strict=True)
+            }
+        documents.append(document)
+    return documents
+
+
+def _plain(value: Any) -> Any:
+    # JSON knows no infinity.
+    return str(value) if isinstance(value, float) and value in (float("inf"), float("-inf")) else value
+
+
+def _print_table(workspace: Workspace, listed: _Listed, *, live: bool) -> None:
+    facts: dict[str, Facts] = listed.query.facts([row.run_id for row in listed.rows])
     table = [["RUN", "STATUS", "NAME", "CREATED", "DURATION", "EXIT", "TAGS"]]
-    for row in rows:
+    shorten = short_ids([row.run_id for row in listed.rows])
+    for row in listed.rows:
         exit_code = "-" if row.exit_code is None else str(row.exit_code)
-        marks = " ".join(f"{key}={value}" if value else key for key, value in tags.get(row.run_id, {}).items())
+        marks = " ".join(f"{key}={value}" if value else key for key, value in facts[row.run_id].tags.items())
+        status = status_of(workspace, row) if live else row.status
         table.append(
-            [shorten[row.run_id], status_of(workspace, row), printable(row.display_name), ago(row.created_at),
+            [shorten[row.run_id], status, printable(row.display_name), ago(row.created_at),
              duration(row.duration_seconds),
              exit_code, printable(marks)]
         )  # fmt: skip
-    lines = columns(table, right=frozenset({4, 5}))
+    _print_lines(table, right=frozenset({4, 5}), dim=6)
+
+
+def _print_fields(workspace: Workspace, listed: _Listed, fields: _Fields, *, live: bool) -> None:
+    shorten = short_ids([row.run_id for row in listed.rows])
+    table = [["RUN", "STATUS", "NAME", *map(printable, fields.names)]]
+    for row in listed.rows:
+        status = status_of(workspace, row) if live else row.status
+        values = zip(fields.kinds, fields.values[row.run_id], strict=True)
+        cells = [_cell(kind, value) for kind, value in values]
+        table.append([shorten[row.run_id], status, printable(row.display_name), *cells])
+    numeric = {place + 3 for place, kind in enumerate(fields.kinds) if kind in ("number", "any", "duration")}
+    _print_lines(table, right=frozenset(numeric))
+
+
+def _cell(kind: str, value: Any) -> str:
+    from onrecord.cli.text import local_time, metric
+
+    if value is None:
+        return "-"
+    if kind == "time":
+        return local_time(value)
+    return duration(value / 1e6) if kind == "duration" else metric(value)
+
+
+def _print_lines(table: list[list[str]], *, right: frozenset[int], dim: int | None = None) -> None:
+    style, lines = Style(sys.stdout), columns(table, right=right)
     print(style.bold("  ".join(lines[0]).rstrip()))
     for cells, texts in zip(lines[1:], table[1:], strict=True):
         cells[1] = style.status(texts[1], len(cells[1]))
-        cells[6] = style.dim(cells[6])
+        if dim is not None:
+            cells[dim] = style.dim(cells[dim])
         print("  ".join(cells).rstrip())
 
 

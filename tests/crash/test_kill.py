@@ -11,6 +11,10 @@ from collections.abc import Callable
 import pytest
 from crash_scene import ENDED_BY_ITSELF, ENDED_BY_SIGTERM, Scene, kill, until
 
+from onrecord.ledger.events import RunPreparing
+
+# Where the moment that is meant is no state of its own.
+STATUS = {"Submitted": "Preparing"}
 VICTIMS = {
     "submitter": ("submitter",),
     "conductor": ("conductor",),
@@ -22,7 +26,7 @@ VICTIMS = {
 }
 BEFORE_THE_SCRIPT = ("submitter", "conductor", "conductor and submitter")
 CASES = [
-    *(("NotStarted", victims) for victims in BEFORE_THE_SCRIPT),
+    *(("Submitted", victims) for victims in BEFORE_THE_SCRIPT),
     *(("Preparing", victims) for victims in BEFORE_THE_SCRIPT),
     *(("Running", victims) for victims in VICTIMS if victims != "conductor and submitter"),
     *(("CancelRequested", victims) for victims in VICTIMS if victims != "conductor and submitter"),
@@ -50,7 +54,7 @@ def strike(scene: Scene, victims: str) -> set[str]:
     return hit
 
 
-def bring_to_not_started(scene: Scene) -> None:
+def bring_to_submitted(scene: Scene) -> None:
     scene.grow_source(300)
     scene.begin_worker(0.2)
     scene.appeared()
@@ -67,7 +71,7 @@ def bring_to_preparing(scene: Scene) -> None:
     scene.appeared()
     scene.conductor_is_known()
     scene.submitted()
-    scene.reach("Preparing")
+    until((scene.control / "work").exists, "no working copy is made", pause=0.001)
 
 
 def bring_to_running(scene: Scene) -> None:
@@ -93,7 +97,7 @@ def bring_to_finalizing(scene: Scene) -> None:
 
 
 BRING = {
-    "NotStarted": bring_to_not_started,
+    "Submitted": bring_to_submitted,
     "Preparing": bring_to_preparing,
     "Running": bring_to_running,
     "CancelRequested": bring_to_cancel_requested,
@@ -131,10 +135,21 @@ def test_a_run_survives_kill_9(
 def is_met(scene: Scene, state: str, victims: str) -> bool:
     BRING[state](scene)
     hit = strike(scene, victims)
-    met = scene.status() == state or "conductor" not in hit
+    met = scene.status() == STATUS.get(state, state) or "conductor" not in hit
     check(scene, hit, canceled=state == "CancelRequested")
     scene.close()
     return met
+
+
+def test_a_conductor_that_died_before_the_start_is_followed_by_one_that_says_so(scene: Scene) -> None:
+    bring_to_submitted(scene)
+    assert strike(scene, "conductor") == {"conductor"}
+    check(scene, {"conductor"})
+    events = list(scene.workspace.journal.read(scene.run_id))
+    assert [event.type for event in events][:5] == [
+        *("run.submitted", "run.preparing", "run.queued", "run.preparing", "run.running")
+    ]
+    assert [event.event.attempt for event in events if isinstance(event.event, RunPreparing)] == [1, 2]
 
 
 def test_a_run_survives_kill_9_at_any_moment(

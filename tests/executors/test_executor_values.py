@@ -12,7 +12,7 @@ from contract import launch_in
 
 from onrecord.executors.errors import InvalidLaunch
 from onrecord.executors.identity import boot_id, is_same_process, start_ticks
-from onrecord.executors.protocol import Ended, Launch, Started
+from onrecord.executors.protocol import Ended, Launch, Started, Waiting
 from onrecord.executors.records import EXIT, encode_exit, read_exit
 
 
@@ -48,6 +48,23 @@ def test_a_launch_is_absolute_and_frozen(tmp_path: Path, monkeypatch: pytest.Mon
     given["A"] = "2"
     assert launch.environment == {"A": "1"}
     assert (launch.working_directory, launch.control) == (tmp_path, tmp_path / "d")
+
+
+def test_a_launch_is_made_by_position_as_well_and_has_no_time_limit_unless_it_is_given_one(tmp_path: Path) -> None:
+    launch = Launch(("true",), tmp_path, {}, tmp_path / "o", tmp_path / "e", tmp_path / "c")
+    assert (launch.time_limit_seconds, launch.grace_seconds) == (None, 10.0)
+    assert launch == Launch(["true"], str(tmp_path), {}, tmp_path / "o", tmp_path / "e", tmp_path / "c", None, 10)
+    with pytest.raises(AttributeError):
+        launch.grace_seconds = 1.0  # type: ignore[misc]
+
+
+def test_everything_that_a_poll_can_say_is_true_and_equal_to_its_like() -> None:
+    started = Started(1, 2, "b", 3)
+    said = [Waiting(), started, Ended("exited", 0, None, "", started, 4)]
+    assert all(said)
+    assert [one == other for one in said for other in said] == [place % 4 == 0 for place in range(9)]
+    assert {Waiting(): 1}[Waiting()] == 1
+    assert repr(Waiting()) == "Waiting()"
 
 
 def test_this_process_is_itself() -> None:

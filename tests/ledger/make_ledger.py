@@ -65,7 +65,12 @@ def file(name: str = "outputs/model", digest: str = DIGEST) -> FileRecorded:
 def whole_life() -> list[Event]:
     """A run from start to end, with a fact of every kind on the way."""
     return [
-        submitted(tags={"a": "1"}, properties={"p": "1"}),
+        submitted(
+            tags={"a": "1"},
+            properties={"p": "1"},
+            config={"script": "train.py", "arguments": ["--alpha", "0.5", "--fast"]},
+            parent=run_id(0),
+        ),
         RunPreparing(),
         RunRunning(pid=7, started_at=5),
         metrics(end=10),
@@ -82,7 +87,10 @@ def finished_run(book: Journal, number: int | None = None) -> str:
     return run
 
 
-TABLES = ("runs", "tags", "properties", "files", "metrics", "spools", "projections")
+TABLES = (
+    *("runs", "tags", "properties", "params", "files", "metrics", "metric_chunks", "metric_buckets", "spools"),
+    *("families", "search", "projections"),
+)
 
 
 def tables(book: Journal) -> dict[str, list[Any]]:

@@ -6,12 +6,15 @@ import os
 import random
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
-from make_ledger import in_fork, journal, metrics, raw, run_id, submitted
+import pytest
+from make_ledger import in_fork, journal, metrics, raw, run_id, submitted, whole_life
 
+import onrecord.ledger.journal
 from onrecord.ledger.audit import audit
-from onrecord.ledger.events import RunTagged
+from onrecord.ledger.events import RunSubmitted, RunTagged
 
 
 def _append_and_tell(folder: Path, pipe: int, first: int) -> None:
@@ -51,6 +54,62 @@ def test_every_acknowledged_event_outlives_a_killed_writer(tmp_path: Path, long_
             assert all(head % 2 for (head,) in book.fetch("SELECT head FROM runs"))
             assert audit(book).findings == []
             assert book.append(run_id(round_number * 100_000 + 99_999), [submitted()]).seq == len(recorded) + 1
+
+
+def _append_beside_others(folder: Path, pipe: int, seed: int) -> None:
+    dice, mine = random.Random(seed), run_id(seed)
+    with journal(folder) as book:
+        shared = next(book.read()).run_id
+        book.append(mine, [submitted()])
+        while True:
+            run = dice.choice((mine, shared))
+            # Up to half the way to a checkpoint in one call, or one durable event, or a run's whole life.
+            events = dice.choice(([metrics(end=n) for n in range(dice.randrange(1, 20))], [RunTagged()], whole_life()))
+            if isinstance(events[0], RunSubmitted):
+                run = run_id()
+            done = book.append(run, events)
+            os.write(pipe, b"%d %s %d %d\n" % (done.seq, run.encode(), done.head, len(events)))
+            if dice.random() < 0.05:
+                book.catch_up()
+            if dice.random() < 0.05:
+                book.close()
+
+
+@pytest.mark.timeout(3600)
+def test_of_several_writers_that_are_killed_at_once_no_acknowledged_event_is_lost(
+    tmp_path: Path, long_form: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert onrecord.ledger.journal.CHECKPOINT_EVERY == 2000
+    # The children have it by the fork: checkpoints are among what the kills fall into.
+    monkeypatch.setattr(onrecord.ledger.journal, "CHECKPOINT_EVERY", 40)
+    dice = random.Random(10)
+    for round_number in range(1000 if long_form else 12):
+        folder = tmp_path / str(round_number // 6)
+        if not folder.exists():
+            folder.mkdir()
+            with journal(folder) as book:
+                book.append(run_id(), [submitted()])
+        reading, writing = os.pipe()
+        children = [
+            in_fork(partial(_append_beside_others, folder, writing, round_number * 10 + number + 1))
+            for number in range(3)
+        ]
+        os.close(writing)
+        with os.fdopen(reading, "rb") as acknowledgements:
+            lines = [acknowledgements.readline() for _ in range(dice.randrange(1, 40))]
+            for child in dice.sample(children, 3):
+                time.sleep(dice.random() / 300)
+                os.kill(child, signal.SIGKILL)
+            assert [os.waitpid(child, 0)[1] for child in children] == [signal.SIGKILL] * 3
+            lines += acknowledgements.readlines()
+        with journal(folder) as book:
+            recorded = {event.seq: event for event in book.read()}
+            for seq, run, head, count in (line.split() for line in lines):
+                found = [recorded[number] for number in range(int(seq) - int(count) + 1, int(seq) + 1)]
+                assert {event.run_id for event in found} == {run.decode()}
+                assert [event.version for event in found] == list(range(int(head) - int(count) + 1, int(head) + 1))
+            assert audit(book).findings == []
+            assert book.append(run_id(), [submitted()]).seq == len(recorded) + 1
 
 
 def test_a_ledger_whose_creation_was_killed_is_empty_or_whole(tmp_path: Path, long_form: bool) -> None:

@@ -7,9 +7,9 @@ from make_ledger import file, finished_run, metrics, run_id, series, submitted
 
 from onrecord.ledger import ids
 from onrecord.ledger.errors import AmbiguousRun, BadRunId, UnknownRun
-from onrecord.ledger.events import PropertiesAdded, RunFailed, RunRunning, RunTagged
+from onrecord.ledger.events import PropertiesAdded, RunFailed, RunRunning, RunSubmitted, RunTagged, Unknown
 from onrecord.ledger.journal import Journal
-from onrecord.ledger.query import Query
+from onrecord.ledger.query import SUBMITTED_VERSION, Query
 
 
 def _id(text: str) -> str:
@@ -128,7 +128,7 @@ def test_points_come_in_the_order_in_which_they_were_logged_across_chunks_and_ki
     assert (ask.spool_position(run), ask.spool_position(other), ask.spool_position(run_id())) == (20, 99, 0)
     assert ask.metrics(run_id()) == {}
     # The index says at which point each piece starts.
-    places = book.fetch("SELECT first, count FROM metrics WHERE run_id = ? AND name = 'a' ORDER BY first", (run,))
+    places = book.fetch("SELECT first, count FROM metric_chunks WHERE run_id = ? AND name = 'a' ORDER BY first", (run,))
     assert places == [(0, 2), (2, 2), (4, 1), (5, 1), (6, 1)]
 
 
@@ -136,3 +136,23 @@ def test_an_error_is_an_object_again(book: Journal, ask: Query) -> None:
     run = run_id()
     book.append(run, [submitted(), RunFailed(error={"code": "UserError", "message": "é\udcff"}, exit_code=1)])
     assert ask.run(run).error == {"code": "UserError", "message": "é\udcff"}
+
+
+def test_the_configuration_is_read_as_it_was_submitted(book: Journal, ask: Query) -> None:
+    run = run_id()
+    config = {"script": "träin.py", "arguments": ["--x", 1.5], "environment": {"a": None}}
+    book.append(run, [submitted(config=config), file()])
+    [first] = book.read(run, limit=1)
+    assert isinstance(first.event, RunSubmitted)
+    assert ask.config(run) == first.event.config == config
+    assert RunSubmitted.version == SUBMITTED_VERSION
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"[]", b"\xff", b'{"config": {"a": 1}, "v": 2}', b'{"config": [1], "v": 1}', b'{"v": 1}']
+)
+def test_a_configuration_that_is_not_understood_is_empty(book: Journal, ask: Query, payload: bytes) -> None:
+    run = run_id()
+    book.append(run, [Unknown("run.submitted", payload)])
+    assert ask.config(run) == {}
+    assert ask.config(run_id()) == {}

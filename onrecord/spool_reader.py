@@ -1,0 +1,228 @@
+"""Points out of a spool: whole columns at once where numpy is at hand, frame by frame where it is not.
+
+Frames are described in `spool`. The frames of the first version are read too:
+    "RSP1" | u32 length of the body | u32 CRC-32 of the body
+    | u8 kind (0 float64, 1 int64, 2 JSON) | i64 microseconds | i64 step | 8 bytes as above | text
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from array import array
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+from typing import Any
+
+from onrecord.ledger.events import Series
+from onrecord.ledger.vectors import numpy_for
+from onrecord.spool import FLOAT, FLOAT_HEAD, INTEGER, INTEGER_HEAD, JSON, NO_STEP, RESIDUE
+
+_KINDS = {FLOAT: "float64", INTEGER: "int64", JSON: "json"}
+_FIRST_VERSION = b"RSP1"
+_FIRST_HEAD = struct.Struct("<4sIIBqqq")
+_FIRST_KINDS = (FLOAT, INTEGER, JSON)
+# What every magic begins with, and the least length of a frame.
+_MARK = b"RSP"
+_LEAST = FLOAT_HEAD.size
+_FLOAT_WORD, _INTEGER_WORD = int.from_bytes(FLOAT, "little"), int.from_bytes(INTEGER, "little")
+
+Point = tuple[str, str, int, int | None, Any]  # name, kind, microseconds, step, value
+
+
+def read_series(data: bytes) -> tuple[list[Series], int]:
+    """The whole points in `data` by metric, and how many bytes they reach; a torn end is left for the next reading.
+
+    A piece of a metric has one kind; where the kind changes, a new piece keeps the order. Bytes that are no
+    frame (a write that a full disk cut short) are passed over up to the next frame.
+    """
+    numpy = numpy_for(len(data) // _LEAST)
+    found = _read_at_once(data, numpy) if numpy is not None else _read_trusting(data)
+    # Where a whole frame follows, what stopped the reading is damage and not the end.
+    if found is None or _next_frame(data, found[1]) is not None:
+        return _read_one_by_one(data)
+    return found
+
+
+# ---- frame by frame ------------------------------------------------------------------------------------
+
+
+def _read_trusting(data: bytes) -> tuple[list[Series], int] | None:
+    """The same for frames of numbers, one kind a metric, none damaged: checked all at once. Otherwise None."""
+    found: dict[bytes, tuple[bytes, list[int], list[int], list[int]]] = {}
+    position, size, unpack = 0, len(data), INTEGER_HEAD.unpack_from
+    while position + _LEAST <= size:
+        magic, length, at, step, number = unpack(data, position)
+        end = position + (length + 3 & ~3) + 4
+        # Two comparisons take half the time of a look into a set.
+        if (magic != FLOAT and magic != INTEGER) or length < _LEAST:
+            return None
+        if end > size:
+            break
+        name = data[position + _LEAST : position + length]
+        row = found.get(name)
+        if row is None:
+            row = found[name] = (magic, [], [], [])
+        elif row[0] != magic:
+            return None
+        row[1].append(number)
+        row[2].append(step)
+        row[3].append(at // 1000)
+        position = end
+    if zlib.crc32(memoryview(data)[:position], RESIDUE) != RESIDUE:
+        return None
+    return [_series(name, *columns) for name, columns in found.items()], position
+
+
+def _series(name: bytes, magic: bytes, numbers: list[int], steps: list[int], times: list[int]) -> Series:
+    # A float was read as a whole number of the same bits.
+    bits = array("q", numbers)
+    values = bits if magic == INTEGER else array("d", bits.tobytes())
+    known = [None if step == NO_STEP else step for step in steps] if NO_STEP in steps else steps
+    return Series(name.decode(), _KINDS[magic], values, known, times)
+
+
+def _read_one_by_one(data: bytes) -> tuple[list[Series], int]:
+    points: list[Point] = []
+    position = 0
+    while True:
+        found = _point_at(data, position)
+        if found is None:
+            following = _next_frame(data, position)
+            if following is None:
+                return _pieces(points), position
+            position = following
+            continue
+        point, position = found
+        points.append(point)
+
+
+def _next_frame(data: bytes, position: int) -> int | None:
+    """Where the first whole frame from `position` on starts."""
+    # The mark may occur within a frame that is not whole yet: what is found must be one.
+    while (position := data.find(_MARK, position)) >= 0:
+        if _point_at(data, position) is not None:
+            return position
+        position += 1
+    return None
+
+
+def _point_at(data: bytes, start: int) -> tuple[Point, int] | None:
+    if start + _LEAST > len(data):
+        return None
+    magic, length, at, step, number = INTEGER_HEAD.unpack_from(data, start)
+    if magic == _FIRST_VERSION:
+        return _first_version_at(data, start)
+    end = start + (length + 3 & ~3)
+    if magic not in _KINDS or length < _LEAST or end + 4 > len(data):
+        return None
+    if zlib.crc32(data[start:end], RESIDUE) != int.from_bytes(data[end : end + 4], "little"):
+        return None
+    if magic == FLOAT:
+        (number,) = struct.unpack_from("<d", data, start + _LEAST - 8)
+    text = data[start + _LEAST : start + length]
+    return _point(magic, text, at // 1000, step, number), end + 4
+
+
+def _first_version_at(data: bytes, start: int) -> tuple[Point, int] | None:
+    if start + _FIRST_HEAD.size > len(data):
+        return None
+    _, length, checksum, kind, at, step, number = _FIRST_HEAD.unpack_from(data, start)
+    end = start + 12 + length
+    body = data[start + 12 : end]
+    if len(body) != length or zlib.crc32(body) != checksum:
+        return None
+    if kind == 0:
+        (number,) = struct.unpack_from("<d", body, 17)
+    return _point(_FIRST_KINDS[kind], body[25:], at, step, number), end
+
+
+def _point(magic: bytes, text: bytes, at: int, step: int, number: Any) -> Point:
+    known = None if step == NO_STEP else step
+    if magic == JSON:
+        return text[:number].decode(), "json", at, known, json.loads(text[number:])
+    return text.decode(), _KINDS[magic], at, known, number
+
+
+def _pieces(points: Iterable[Point]) -> list[Series]:
+    grouped: dict[str, list[tuple[str, list[Any], list[int | None], list[int]]]] = {}
+    for name, kind, at, step, value in points:
+        pieces = grouped.setdefault(name, [])
+        if not pieces or pieces[-1][0] != kind:
+            pieces.append((kind, [], [], []))
+        _, values, steps, times = pieces[-1]
+        values.append(value)
+        steps.append(step)
+        times.append(at)
+    return [Series(name, *piece) for name, pieces in grouped.items() for piece in pieces]
+
+
+# ---- at once -------------------------------------------------------------------------------------------
+
+
+def _read_at_once(data: bytes, numpy: ModuleType) -> tuple[list[Series], int] | None:
+    """The same with numpy; None where the data are anything but frames of numbers up to a torn end."""
+    words = numpy.frombuffer(data, "<u4", len(data) // 4)
+    starts = _starts(words, numpy)
+    if starts is None:
+        return None
+    ends = starts[1:]
+    starts, reached = starts[:-1], int(ends[-1]) * 4
+    if zlib.crc32(memoryview(data)[:reached], RESIDUE) != RESIDUE:
+        return None
+    heads = words[starts[:, None] + numpy.arange(_LEAST // 4)]
+    series: list[Series] = []
+    for rows in _by_name(words, starts, heads, numpy):
+        series += _series_of(data, starts[rows], heads[rows], numpy)
+    return series, reached
+
+
+def _starts(words: Any, numpy: ModuleType) -> Any:
+    """Where frames start, in words, and where the last whole one ends; None unless each starts where one ends."""
+    starts = numpy.flatnonzero((words == _FLOAT_WORD) | (words == _INTEGER_WORD))
+    starts = starts[starts + 1 < len(words)]
+    lengths = words[starts + 1].astype("i8")
+    ends = starts + (lengths + 3) // 4 + 1
+    whole = int(numpy.searchsorted(ends, len(words), "right"))
+    chain = numpy.concatenate(([0], ends[:whole]))
+    # A value may look like the start of a frame, and there may be frames of other kinds: then this is no chain.
+    if not whole or not numpy.array_equal(chain[:-1], starts[:whole]) or lengths[:whole].min() < _LEAST:
+        return None
+    return chain
+
+
+def _by_name(words: Any, starts: Any, heads: Any, numpy: ModuleType) -> Iterable[Any]:
+    """The rows of each metric, the metric that comes first at first."""
+    rest = numpy.arange(len(starts))
+    while len(rest):
+        first = rest[0]
+        same = heads[rest, 1] == heads[first, 1]
+        width = (int(heads[first, 1]) + 3) // 4 - _LEAST // 4
+        for place in range(width):
+            at = starts[rest] + (_LEAST // 4 + place)
+            same &= words.take(at, mode="clip") == words[starts[first] + _LEAST // 4 + place]
+        yield rest[same]
+        rest = rest[~same]
+
+
+def _series_of(data: bytes, starts: Any, heads: Any, numpy: ModuleType) -> Sequence[Series]:
+    magic = int(heads[0, 0]).to_bytes(4, "little")
+    if (heads[:, 0] != heads[0, 0]).any():
+        return _pieces(found[0] for start in starts.tolist() if (found := _point_at(data, start * 4)))
+    start, length = int(starts[0]) * 4, int(heads[0, 1])
+    numbers = numpy.ascontiguousarray(heads[:, 2:]).view("<i8")
+    times, steps, values = (numpy.ascontiguousarray(numbers[:, column]) for column in range(3))
+    name = data[start + _LEAST : start + length].decode()
+    code = "d" if magic == FLOAT else "q"
+    known = _known_steps(steps)
+    return [Series(name, _KINDS[magic], array(code, values.tobytes()), known, array("q", (times // 1000).tobytes()))]
+
+
+def _known_steps(steps: Any) -> Sequence[int | None]:
+    missing = steps == NO_STEP
+    if not missing.any():
+        return array("q", steps.tobytes())
+    if missing.all():
+        return [None] * len(steps)
+    return [None if step == NO_STEP else step for step in steps.tolist()]

@@ -1,0 +1,215 @@
+"""Points go through the spool as they were written, whatever else lies in it."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onrecord import Run, Workspace
+from onrecord.ingest import ingest
+from onrecord.ledger import vectors
+from onrecord.ledger.events import RunMetrics, RunSubmitted, Series
+from onrecord.spool import FLOAT, NO_STEP, RESIDUE, SpoolWriter
+from onrecord.spool_reader import read_series
+
+LOW, HIGH = -(2**63), 2**63 - 1
+RUN = "0" * 26
+Point = tuple[str, Any, int]
+
+names = st.sampled_from(["loss", "lr", "accuracy", "grad/norm", "ü\0", "RSPf", "x" * 255, "\0"])
+floats = st.floats() | st.sampled_from([0.5, float("nan"), struct.unpack("<d", b"RSPfRSPi")[0]])
+whole = st.integers(LOW, HIGH) | st.just(int.from_bytes(FLOAT * 2, "little"))
+other = st.none() | st.booleans() | st.text(max_size=9) | st.just(10**40) | st.just("RSPf")
+steps = st.integers(LOW, HIGH) | st.just(NO_STEP)
+numbers = st.lists(st.tuples(names, floats, steps) | st.tuples(names, whole, steps), max_size=30)
+anything = st.lists(st.tuples(names, floats | whole | other, steps), max_size=30)
+
+
+@pytest.fixture(params=["with numpy", "without numpy"], scope="module", autouse=True)
+def either_way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Everything with numpy, also a few points; then everything without."""
+    with pytest.MonkeyPatch.context() as patch:
+        assert numpy.__name__ in sys.modules
+        patch.setattr(vectors, "_WORTH_USING", 1 if request.param == "with numpy" else 10**18)
+        yield
+
+
+def written(folder: Path, points: list[Point]) -> bytes:
+    """The spool with these points."""
+    path = folder / "spool"
+    path.write_bytes(b"")
+    writer = SpoolWriter(path)
+    for name, value, step in points:
+        writer.write(name, value, step)
+    writer.close()
+    return path.read_bytes()
+
+
+def first_version(name: str, value: float, step: int) -> bytes:
+    """A frame as the first version wrote it."""
+    body = struct.pack("<Bqqd", 0, 7, step, value) + name.encode()
+    return struct.pack("<4sII", b"RSP1", len(body), zlib.crc32(body)) + body
+
+
+def exact(value: Any) -> Any:
+    return struct.pack("<d", value) if isinstance(value, float) else (type(value).__name__, value)
+
+
+def by_name(points: list[Point]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for name, value, step in points:
+        found.setdefault(name, []).append((exact(value), None if step == NO_STEP else step))
+    return found
+
+
+def read_by_name(series: list[Series]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for piece in series:
+        assert len(piece.values) == len(piece.steps) == len(piece.times)
+        found.setdefault(piece.name, []).extend(zip(map(exact, piece.values), piece.steps, strict=True))
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("spool")
+
+
+@given(points=numbers | anything)
+def test_points_come_back_by_name_in_their_order(folder: Path, points: list[Point]) -> None:
+    data = written(folder, points)
+    series, reached = read_series(data)
+    assert reached == len(data)
+    assert read_by_name(series) == by_name(points)
+    assert list(dict.fromkeys(piece.name for piece in series)) == list(by_name(points))
+
+
+@given(points=numbers | anything, cut=st.integers(0))
+def test_a_point_that_is_not_whole_yet_waits_for_the_next_reading(folder: Path, points: list[Point], cut: int) -> None:
+    data = written(folder, points)
+    cut %= len(data) + 1
+    before, reached = read_series(data[:cut])
+    assert reached <= cut
+    after, rest = read_series(data[reached:])
+    assert reached + rest == len(data)
+    assert sum(len(piece.values) for piece in before + after) == len(points)
+    assert by_name(points) == read_by_name(before + after)
+
+
+@given(points=numbers | anything, kept=st.integers(0, 200), more=numbers | anything)
+def test_a_write_that_a_full_disk_cut_short_is_passed_over(
+    folder: Path, points: list[Point], kept: int, more: list[Point]
+) -> None:
+    whole_ones, torn, following = written(folder, points), written(folder, [("torn", 0.5, 1)]), written(folder, more)
+    kept %= len(torn)
+    series, reached = read_series(whole_ones + torn[:kept] + following)
+    assert read_by_name(series) == by_name(points + more)
+    # Nothing whole follows: what is there may still become whole.
+    assert reached == len(whole_ones) + (kept + len(following) if more or not kept else 0)
+
+
+@given(points=numbers, place=st.integers(0), flip=st.integers(1, 255))
+def test_a_damaged_point_costs_only_itself(folder: Path, points: list[Point], place: int, flip: int) -> None:
+    frames = [written(folder, [point]) for point in points]
+    data = bytearray(b"".join(frames))
+    if not data:
+        return
+    place %= len(data)
+    data[place] ^= flip
+    hit, end = 0, len(frames[0])
+    while place >= end:
+        hit += 1
+        end += len(frames[hit])
+    series, _ = read_series(bytes(data))
+    assert read_by_name(series) == by_name(points[:hit] + points[hit + 1 :])
+
+
+@given(points=numbers)
+def test_frames_of_the_first_version_are_read_among_others(folder: Path, points: list[Point]) -> None:
+    old = first_version("old", 0.25, NO_STEP) + first_version("loss", 0.5, 3)
+    series, _ = read_series(old + written(folder, points) + old)
+    expected = [("old", 0.25, NO_STEP), ("loss", 0.5, 3)]
+    assert read_by_name(series) == by_name([*expected, *points, *expected])
+
+
+def test_one_checksum_over_all_frames_checks_each(folder: Path) -> None:
+    data = written(folder, [("loss", 0.5, 1), ("a", 1, 2), ("text", "good", 3)])
+    assert zlib.crc32(data, RESIDUE) == RESIDUE
+    assert zlib.crc32(data[:-1] + b"\0", RESIDUE) != RESIDUE
+
+
+def test_a_long_spool_becomes_many_events_and_each_point_is_there_once(tmp_path: Path) -> None:
+    workspace = Workspace.create(tmp_path)
+    run = Run(workspace, RUN)
+    workspace.journal.append(RUN, [RunSubmitted(experiment="e", config={})])
+    path = workspace.layout.run(RUN).spool
+    path.parent.mkdir(parents=True)
+    count = 120_000
+    frames = written(tmp_path, [("loss", 0.5, at) for at in range(100)])
+    assert len(frames) % 100 == 0
+    one = len(frames) // 100
+    head = frames[:one]
+    data = b"".join(_renumbered(head, at) for at in range(count))
+    path.write_bytes(data + head[:20])
+    assert ingest(workspace.journal, RUN, path) == count
+    assert ingest(workspace.journal, RUN, path) == 0
+    chunks = [one.event for one in workspace.journal.read(RUN) if isinstance(one.event, RunMetrics)]
+    assert len(chunks) == -(-len(data) // (4 * 1024 * 1024))
+    assert [chunk.spool_start for chunk in chunks] == [0, *(chunk.spool_end for chunk in chunks[:-1])]
+    assert chunks[-1].spool_end == len(data)
+    overview = run.get_metric_overview("loss", 10)
+    assert (len(overview), sum(bucket.points for bucket in overview)) == (10, count)
+    assert run.get_metrics("loss") == {"loss": [0.5] * count}
+    assert (overview[0].step, overview[-1].greatest_step) == (0, count - 1)
+    assert sum(one.points for one in run.get_metric_overview("loss", 5, from_step=7, to_step=9)) == 3
+
+
+def _renumbered(frame: bytes, step: int) -> bytes:
+    body = frame[:16] + struct.pack("<q", step) + frame[24:-4]
+    return body + struct.pack("<I", zlib.crc32(body, RESIDUE))
+
+
+def test_one_point_larger_than_a_reading_is_taken_in(tmp_path: Path) -> None:
+    workspace = Workspace.create(tmp_path)
+    workspace.journal.append(RUN, [RunSubmitted(experiment="e", config={})])
+    run = Run(workspace, RUN)
+    text = "RSPf" * 2_000_000
+    run.log("text", text)
+    run.log("loss", 1.0)
+    assert run.get_metrics() == {"loss": 1.0, "text": text}
+
+
+FULL = """
+import resource
+import signal, sys
+from pathlib import Path
+from onrecord.spool import SpoolWriter
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+writer = SpoolWriter(Path(sys.argv[1]))
+for number in range(10):
+    try:
+        writer.write("loss", float(number), number)
+    except OSError as problem:
+        print(number, type(problem).__name__)
+        break
+"""
+
+
+def test_a_point_without_room_is_an_error_and_no_half_point(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    said = subprocess.run([sys.executable, "-c", FULL, path], capture_output=True, check=True, text=True)
+    assert said.stdout == "2 OSError\n"
+    assert path.stat().st_size == 100
+    series, reached = read_series(path.read_bytes())
+    assert (read_by_name(series), reached) == (by_name([("loss", 0.0, 0), ("loss", 1.0, 1)]), 80)

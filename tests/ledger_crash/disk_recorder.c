@@ -1,0 +1,369 @@
+/* What a scenario's processes do to the ledger's files, in one total order; and faults at the n-th operation.
+ *
+ * LD_PRELOAD=disk_recorder.so
+ *   DISK_FOLDER  the folder that is watched (absolute, without links)
+ *   DISK_LOG     where the record goes; nothing is recorded without it
+ *   DISK_TURN    a file of 16 zero bytes, shared by all processes: whose turn it is, and the next number
+ *   DISK_FLUSH   microseconds that a flush takes (it does not reach the machine's own disk)
+ *   DISK_DEAF    "database": flushes of the database file are not carried out; "all": no flush is
+ *
+ * A record: struct head, then `length` bytes. An operation and its record are one step under the turn, so the
+ * order of the records is the order in which things happened. A flush has two: it covers what was written
+ * before it began, and can be relied on from when it returned. ledger.db-shm and -lock are not recorded.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+struct head {
+    uint8_t kind; /* W write, T truncate, C create, U unlink, R rename, B flush begins, E ends, X fails, M mark */
+    uint8_t folder;
+    uint16_t unused;
+    uint32_t process;
+    uint64_t inode;
+    int64_t offset; /* of a write; the new size; the number of the flush's B */
+    uint64_t length;
+} __attribute__((packed));
+
+enum { NOT_OURS, DATABASE, LOG, JOURNAL, INDEX, FOLDER };
+static const char *const names[] = {"", "database", "log", "journal", "index", "folder"};
+
+#define DESCRIPTORS 4096
+static unsigned char kinds[DESCRIPTORS];
+static char folder[4096];
+static size_t folder_length;
+static int record = -1;
+static int deaf_database, deaf_all;
+static struct timespec flush_time;
+static struct shared {
+    int turn;
+    int unused;
+    int64_t number;
+} *shared;
+
+static long counted, fail_at, fail_times;
+static int fail_with, flushes_only;
+static char failed[64];
+
+#define REAL(name)                                        \
+    static __typeof__(&name) real;                        \
+    if (!real) real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
+
+static void refuse(const char *what) {
+    dprintf(2, "disk_recorder: %s is not modelled\n", what);
+    abort();
+}
+
+__attribute__((constructor)) static void begin(void) {
+    const char *text = getenv("DISK_FOLDER");
+    if (!text) return;
+    snprintf(folder, sizeof folder, "%s", text);
+    folder_length = strlen(folder);
+    if ((text = getenv("DISK_FLUSH"))) flush_time.tv_nsec = atol(text) * 1000;
+    if ((text = getenv("DISK_DEAF"))) {
+        deaf_all = !strcmp(text, "all");
+        deaf_database = deaf_all || !strcmp(text, "database");
+    }
+    if (!getenv("DISK_LOG")) return;
+    REAL(open);
+    int turn = real(getenv("DISK_TURN"), O_RDWR | O_CLOEXEC);
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, turn, 0);
+    int log = real(getenv("DISK_LOG"), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    /* Out of the way: programs expect the lowest numbers. */
+    record = fcntl(log, F_DUPFD_CLOEXEC, 900);
+    if (turn < 0 || shared == MAP_FAILED || record < 0) refuse("a record that cannot be opened");
+}
+
+static void take_turn(void) {
+    if (!shared) return;
+    while (__atomic_exchange_n(&shared->turn, 1, __ATOMIC_ACQUIRE)) sched_yield();
+}
+
+static void give_turn(void) {
+    int error = errno;
+    if (shared) __atomic_store_n(&shared->turn, 0, __ATOMIC_RELEASE);
+    errno = error;
+}
+
+/* The caller has the turn. Returns the record's number. */
+static int64_t note(char kind, int is_folder, uint64_t inode, int64_t offset, const void *data, size_t length) {
+    if (record < 0) return 0;
+    int error = errno;
+    struct head head = {(uint8_t)kind, (uint8_t)is_folder, 0, (uint32_t)getpid(), inode, offset, length};
+    struct iovec parts[2] = {{&head, sizeof head}, {(void *)data, length}};
+    REAL(writev);
+    if (real(record, parts, 2) != (ssize_t)(sizeof head + length)) refuse("a record that cannot be written");
+    errno = error;
+    return shared->number++;
+}
+
+static uint64_t inode_of(int fd) {
+    struct stat state;
+    return fstat(fd, &state) ? 0 : state.st_ino;
+}
+
+static int kind_of(int fd) { return fd >= 0 && fd < DESCRIPTORS ? kinds[fd] : NOT_OURS; }
+
+static int is_recorded(int kind) { return kind == DATABASE || kind == LOG || kind == JOURNAL; }
+
+static int ends_with(const char *path, const char *end) {
+    size_t length = strlen(path), wanted = strlen(end);
+    return length >= wanted && !strcmp(path + length - wanted, end);
+}
+
+static int kind_of_path(const char *path) {
+    if (!folder_length || strncmp(path, folder, folder_length)) return NOT_OURS;
+    if (path[folder_length] == '\0') return FOLDER;
+    if (path[folder_length] != '/') return NOT_OURS;
+    if (ends_with(path, ".db")) return DATABASE;
+    if (ends_with(path, "-wal")) return LOG;
+    if (ends_with(path, "-journal")) return JOURNAL;
+    if (ends_with(path, "-shm")) return INDEX;
+    struct stat state;
+    return !stat(path, &state) && S_ISDIR(state.st_mode) ? FOLDER : NOT_OURS;
+}
+
+static const char *base(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Whether this operation is the one to fail. */
+static int fails(const char *what, int kind) {
+    if (kind == NOT_OURS || (flushes_only && strcmp(what, "flush"))) return 0;
+    if (++counted < fail_at || !fail_at || counted >= fail_at + fail_times) return 0;
+    /* A disk that stays full refuses writes; truncations and flushes still succeed. */
+    if (fail_with == ENOSPC && counted > fail_at && strcmp(what, "write")) return 0;
+    if (counted == fail_at) snprintf(failed, sizeof failed, "%s %s", what, names[kind]);
+    errno = fail_with;
+    return 1;
+}
+
+/* For the program: the fault to come, counted from now (0: none), of all operations or of flushes; what it hit. */
+void disk_fail(long at, int error, long times, int only) {
+    counted = 0, fail_at = at, fail_with = error, fail_times = times, flushes_only = only;
+    failed[0] = '\0';
+}
+long disk_counted(void) { return counted; }
+const char *disk_failed(void) { return failed; }
+
+/* For the program: something that happened, in order with everything else. */
+void disk_mark(const char *text, size_t length) {
+    take_turn();
+    note('M', 0, 0, 0, text, length);
+    give_turn();
+}
+
+/* ---- files come and go ---- */
+
+static int opened(int fd, const char *path, int kind, int existed, int flags) {
+    if (fd < 0 || fd >= DESCRIPTORS) return fd;
+    kinds[fd] = (unsigned char)kind;
+    if (!is_recorded(kind)) return fd;
+    if (!existed) note('C', 0, inode_of(fd), 0, base(path), strlen(base(path)));
+    else if (flags & O_TRUNC) note('T', 0, inode_of(fd), 0, "", 0);
+    return fd;
+}
+
+#define OPEN(name, call, ...)                                          \
+    int name(__VA_ARGS__, ...) {                                       \
+        mode_t mode = 0;                                               \
+        if (flags & (O_CREAT | __O_TMPFILE)) {                         \
+            va_list more;                                              \
+            va_start(more, flags);                                     \
+            mode = va_arg(more, mode_t);                               \
+            va_end(more);                                              \
+        }                                                              \
+        REAL(name);                                                    \
+        int kind = kind_of_path(path);                                 \
+        if (kind == NOT_OURS) return real call;                        \
+        struct stat state;                                             \
+        take_turn();                                                   \
+        int existed = !stat(path, &state);                             \
+        int fd = opened(real call, path, kind, existed, flags);        \
+        give_turn();                                                   \
+        return fd;                                                     \
+    }
+OPEN(open, (path, flags, mode), const char *path, int flags)
+OPEN(open64, (path, flags, mode), const char *path, int flags)
+OPEN(openat, (at, path, flags, mode), int at, const char *path, int flags)
+OPEN(openat64, (at, path, flags, mode), int at, const char *path, int flags)
+
+int close(int fd) {
+    REAL(close);
+    if (fd == record && fd >= 0) return 0;
+    if (fd >= 0 && fd < DESCRIPTORS) kinds[fd] = NOT_OURS;
+    return real(fd);
+}
+
+static int gone(int result, const char *path) {
+    if (!result) note('U', 0, 0, 0, base(path), strlen(base(path)));
+    return result;
+}
+
+int unlink(const char *path) {
+    REAL(unlink);
+    if (!is_recorded(kind_of_path(path))) return real(path);
+    take_turn();
+    int result = gone(real(path), path);
+    give_turn();
+    return result;
+}
+
+int unlinkat(int at, const char *path, int flags) {
+    REAL(unlinkat);
+    if (!is_recorded(kind_of_path(path))) return real(at, path, flags);
+    take_turn();
+    int result = gone(real(at, path, flags), path);
+    give_turn();
+    return result;
+}
+
+int rename(const char *from, const char *to) {
+    REAL(rename);
+    if (!is_recorded(kind_of_path(from)) && !is_recorded(kind_of_path(to))) return real(from, to);
+    take_turn();
+    int result = real(from, to);
+    char both[512];
+    int length = snprintf(both, sizeof both, "%s%c%s", base(from), 0, base(to));
+    if (!result) note('R', 0, 0, 0, both, (size_t)length);
+    give_turn();
+    return result;
+}
+
+/* ---- content ---- */
+
+static ssize_t written(int fd, int kind, const void *data, ssize_t length, int64_t offset) {
+    if (length > 0 && is_recorded(kind)) note('W', 0, inode_of(fd), offset, data, (size_t)length);
+    return length;
+}
+
+ssize_t write(int fd, const void *data, size_t length) {
+    REAL(write);
+    int kind = kind_of(fd);
+    if (kind == NOT_OURS) return real(fd, data, length);
+    if (fails("write", kind)) return -1;
+    take_turn();
+    int64_t offset = lseek(fd, 0, SEEK_CUR);
+    ssize_t result = written(fd, kind, data, real(fd, data, length), offset);
+    give_turn();
+    return result;
+}
+
+#define PWRITE(name)                                                            \
+    ssize_t name(int fd, const void *data, size_t length, __off64_t offset) {   \
+        REAL(name);                                                             \
+        int kind = kind_of(fd);                                                 \
+        if (kind == NOT_OURS) return real(fd, data, length, offset);            \
+        if (fails("write", kind)) return -1;                                    \
+        take_turn();                                                            \
+        ssize_t result = written(fd, kind, data, real(fd, data, length, offset), offset); \
+        give_turn();                                                            \
+        return result;                                                          \
+    }
+PWRITE(pwrite)
+PWRITE(pwrite64)
+
+#define TRUNCATE(name)                                                          \
+    int name(int fd, __off64_t size) {                                          \
+        REAL(name);                                                             \
+        int kind = kind_of(fd);                                                 \
+        if (kind == NOT_OURS) return real(fd, size);                            \
+        if (fails("truncate", kind)) return -1;                                 \
+        take_turn();                                                            \
+        int result = real(fd, size);                                            \
+        if (!result && is_recorded(kind)) note('T', 0, inode_of(fd), size, "", 0); \
+        give_turn();                                                            \
+        return result;                                                          \
+    }
+TRUNCATE(ftruncate)
+TRUNCATE(ftruncate64)
+
+/* Other ways to change a file: a model that missed one would prove nothing. */
+#define REFUSED(name, ...)                                                      \
+    __VA_ARGS__ {                                                               \
+        REAL(name);                                                             \
+        if (is_recorded(kind_of(fd))) refuse(#name);
+
+REFUSED(writev, ssize_t writev(int fd, const struct iovec *parts, int count))
+    return real(fd, parts, count);
+}
+REFUSED(pwritev, ssize_t pwritev(int fd, const struct iovec *parts, int count, __off64_t offset))
+    return real(fd, parts, count, offset);
+}
+REFUSED(pwritev64, ssize_t pwritev64(int fd, const struct iovec *parts, int count, __off64_t offset))
+    return real(fd, parts, count, offset);
+}
+REFUSED(posix_fallocate, int posix_fallocate(int fd, __off64_t offset, __off64_t length))
+    return real(fd, offset, length);
+}
+REFUSED(posix_fallocate64, int posix_fallocate64(int fd, __off64_t offset, __off64_t length))
+    return real(fd, offset, length);
+}
+REFUSED(fallocate, int fallocate(int fd, int mode, __off64_t offset, __off64_t length))
+    return real(fd, mode, offset, length);
+}
+REFUSED(fallocate64, int fallocate64(int fd, int mode, __off64_t offset, __off64_t length))
+    return real(fd, mode, offset, length);
+}
+
+static int writes_shared(int protection, int flags) {
+    return (protection & PROT_WRITE) && (flags & 3 /* MAP_SHARED, MAP_SHARED_VALIDATE */) != MAP_PRIVATE;
+}
+
+void *mmap(void *address, size_t length, int protection, int flags, int fd, __off64_t offset) {
+    REAL(mmap);
+    if (is_recorded(kind_of(fd)) && writes_shared(protection, flags)) refuse("a writable mapping");
+    return real(address, length, protection, flags, fd, offset);
+}
+
+void *mmap64(void *address, size_t length, int protection, int flags, int fd, __off64_t offset) {
+    REAL(mmap64);
+    if (is_recorded(kind_of(fd)) && writes_shared(protection, flags)) refuse("a writable mapping");
+    return real(address, length, protection, flags, fd, offset);
+}
+
+/* ---- flushes ---- */
+
+static int flush(int fd, int kind) {
+    if (deaf_all || (deaf_database && kind == DATABASE)) return 0;
+    int is_folder = kind == FOLDER;
+    uint64_t inode = inode_of(fd);
+    take_turn();
+    int64_t begun = note('B', is_folder, inode, 0, "", 0);
+    give_turn();
+    int fault = fails("flush", kind), error = errno;
+    /* Outside the turn: others write meanwhile, and what they write is not covered. */
+    struct timespec left = flush_time;
+    while (nanosleep(&left, &left) == -1 && errno == EINTR) {
+    }
+    take_turn();
+    note(fault ? 'X' : 'E', is_folder, inode, begun, "", 0);
+    give_turn();
+    errno = error;
+    return fault ? -1 : 0;
+}
+
+int fsync(int fd) {
+    REAL(fsync);
+    int kind = kind_of(fd);
+    return kind == NOT_OURS || kind == INDEX ? real(fd) : flush(fd, kind);
+}
+
+int fdatasync(int fd) {
+    REAL(fdatasync);
+    int kind = kind_of(fd);
+    return kind == NOT_OURS || kind == INDEX ? real(fd) : flush(fd, kind);
+}
