@@ -95,6 +95,8 @@ def _audit(journal: Journal, result: Audit, sizes: Collection[int], read_models:
         walk.grow(journal, at_least=1)
         suspects, faults = hashes.answer()
     _look_again(journal, suspects, result)
+    if any(finding.problem == audit_event.MISSHAPEN for finding in result.findings):
+        return
     # The order in which the ledger has them; each finding begins with its event.
     result.findings.sort(key=lambda finding: int(finding.where.removeprefix("event ")))
     result.events, result.runs, result.root = walk.tree.size, len(walk.runs), walk.tree.root().hex()
