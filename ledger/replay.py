@@ -6,6 +6,7 @@ import gc
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.projections import ALL, HOT, LAZY, Tables
@@ -85,14 +86,19 @@ def rebuild(connection: sqlite3.Connection, progress: Progress | None = None) ->
     """
     total = int(connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])
     indexes = _make_tables(connection, ALL)
-    replay, run_ids, done = RunsReplay(), dict[bytes, str](), 0
+    replay, run_ids, done, submitted = RunsReplay(), dict[bytes, str](), 0, 0
     cursor = connection.execute(f"{_EVENTS} ORDER BY seq")
     with _without_collector():
         for rows in _batches(cursor):
-            _project(connection, _wanted(rows, run_ids, replay))
+            batch, known = _wanted(rows, run_ids, replay), submitted
+            submitted = len(replay.states)
+            # The words of a run of an earlier batch are found by its row, so it must have one by now.
+            HOT.insert(connection, islice(replay.states.values(), known, None))
+            _project(connection, batch)
             done += len(rows)
             if progress is not None:
                 progress(done, total)
+        connection.execute("DELETE FROM runs")
         HOT.insert(connection, replay.states.values())
     for index in indexes:
         connection.execute(index)

@@ -330,3 +330,17 @@ def test_findings_come_in_the_order_of_the_events(book: Journal, runs: list[str]
     numbers = [int(each.where.split()[1]) for each in result.findings if each.where.startswith("event ")]
     assert numbers == sorted(numbers)
     assert {2, 6, 12} <= set(numbers)
+
+
+def test_a_rebuild_in_many_batches_makes_the_same_read_models_as_one(
+    book: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A run's words, tags and points come long after it was submitted.
+    run = finished_run(book)
+    other = run_id()
+    book.append(other, [submitted(), *[RunTagged(tags={str(number): "x"}) for number in range(7)]])
+    book.append(run, [RunTagged(tags={"late": "1"}, removed=["b"]), file("late")])
+    monkeypatch.setattr("onrecord.ledger.replay._BATCH", 3)
+    book.rebuild()
+    assert audit(book).findings == []
+    assert book.fetch("SELECT count(*) FROM search WHERE tags LIKE '%late%'") == [(1,)]
