@@ -3,29 +3,47 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-import attrs
-
-from onrecord.ledger import merkle
 from onrecord.ledger.codec import encode
-from onrecord.ledger.errors import IllegalTransition, StaleVersion, UnknownRun
+from onrecord.ledger.errors import BadEvent, IllegalTransition, StaleVersion, UnknownRun
 from onrecord.ledger.events import Event, RunSealed, Unknown
 from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.ids import encode as id_text
+from onrecord.ledger.merkle import leaf_hash, payload_commitment, root_of
 from onrecord.ledger.projections import runs
 from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.run_state import TYPES, RunState
 from onrecord.ledger.states import TERMINAL, state_after
 
+_INSERT = (
+    "INSERT INTO events(seq, stream, rseq, type, ts, salt, payload, pcommit, leaf) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
-@attrs.frozen
-class Appended:
+
+_Row = tuple[int, bytes, int, str, int, bytes, bytes, bytes, bytes]
+
+
+class Appended(NamedTuple):
     """What an append made: the last `seq` of the ledger, the run's `head` (its events) and its `status`."""
 
     seq: int
     head: int
     status: str
+
+
+# An event with all that can be computed before the writers' lock is taken: its type, payload, salt and commitment.
+Prepared = tuple[Event | Unknown, str, bytes, bytes, bytes]
+
+
+def _prepared(events: Sequence[Event | Unknown], entropy: Callable[[int], bytes]) -> list[Prepared]:
+    salts, ready = entropy(16 * len(events)), []
+    for index, event in enumerate(events):
+        kind, payload = encode(event)
+        salt = salts[16 * index : 16 * index + 16]
+        ready.append((event, kind, payload, salt, payload_commitment(salt, payload)))
+    return ready
 
 
 class Append:
@@ -38,25 +56,25 @@ class Append:
         self.run_id = run_id = id_text(self.stream)
         self.at = at
         self.entropy = entropy
-        self.seq: int = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
-        self._state: RunState | None = runs.load(connection, run_id)
-        self._only_head = True
+        self.seq, self._row, self.head, self.status = runs.place(connection, run_id)
+        self.before = self.seq
+        # The whole row: read and written only where an event says more than that it is there.
+        self._state: RunState | None = None
+        self._rows: list[_Row] = []
+        # About what the log grows by: a transaction touches three pages or more.
+        self.size = 3 * 4096
 
-    @property
-    def head(self) -> int:
-        """How many events the run has."""
-        return self._state.head if self._state else 0
-
-    @property
-    def status(self) -> str | None:
-        """The run's state, None before its first event."""
-        return self._state.status if self._state else None
-
-    def done(self) -> Appended:
-        """Bring the run's row up to what has been added."""
-        if self._state is not None:
-            runs.update(self.connection, self._state, only_head=self._only_head)
-        return Appended(self.seq, self.head, self.status or "")
+    @staticmethod
+    def prepared(events: Sequence[Event | Unknown], entropy: Callable[[int], bytes]) -> list[Prepared]:
+        """The events encoded, salted (16 bytes each of one draw of `entropy`) and hashed; no seals. Raises BadEvent."""
+        if RunSealed in map(type, events):
+            raise BadEvent(
+                "a seal cannot be appended",
+                why="it counts and hashes what is there when it is written",
+                next_step="append(..., seal=True)",
+                event=RunSealed.type,
+            )
+        return _prepared(events, entropy)
 
     def check_version(self, expected: int | None) -> None:
         """Refuse a caller who has not seen the run's last event. Raises StaleVersion."""
@@ -70,32 +88,50 @@ class Append:
                 found=self.head,
             )
 
-    def add(self, event_type: str, payload: bytes, event: Event | Unknown) -> None:
-        """One row and what follows from it. Raises IllegalTransition, UnknownRun."""
-        if state_after(self.status, event_type) is None:
-            raise self._refusal(event_type)
-        salt = self.entropy(16)
-        commitment = merkle.payload_commitment(salt, payload)
-        version = self.head + 1
-        self.seq += 1
-        leaf = merkle.leaf_hash(self.seq, self.stream, version, self.at, event_type, commitment)
-        self.connection.execute(
-            "INSERT INTO events(seq, stream, rseq, type, ts, salt, payload, pcommit, leaf)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self.seq, self.stream, version, event_type, self.at, salt, payload, commitment, leaf),
-        )
-        recorded = Recorded(self.seq, self.run_id, version, event_type, self.at, event)
-        if self._state is None:
-            self._state = runs.submit(self.connection, recorded)
-        else:
-            self._state.take(recorded)
-            self._only_head = self._only_head and event_type not in TYPES
+    def add(self, events: Sequence[Prepared]) -> None:
+        """Rows, and what follows from them. Raises IllegalTransition, UnknownRun."""
+        stream, at, seq, head = self.stream, self.at, self.seq, self.head
+        for event, kind, payload, salt, commitment in events:
+            after = state_after(self.status, kind)
+            if after is None:
+                raise self._refusal(kind)
+            seq += 1
+            head += 1
+            leaf = leaf_hash(seq, stream, head, at, kind, commitment)
+            self._rows.append((seq, stream, head, kind, at, salt, payload, commitment, leaf))
+            if kind in TYPES:
+                self._fold(Recorded(seq, self.run_id, head, kind, at, event))
+        self.seq, self.head = seq, head
 
     def seal(self) -> None:
         """Add the count and the Merkle root of everything up to here."""
+        self._insert()
         leaves = self.connection.execute("SELECT leaf FROM events WHERE stream = ? ORDER BY rseq", (self.stream,))
-        sealed = RunSealed(count=self.head, root=merkle.root_of(leaf for (leaf,) in leaves).hex())
-        self.add(*encode(sealed), sealed)
+        root = root_of(leaf for (leaf,) in leaves).hex()
+        self.add(_prepared([RunSealed(count=self.head, root=root)], self.entropy))
+
+    def done(self) -> Appended:
+        """Write the rows, and bring the run's row up to them."""
+        self._insert()
+        if self._state is not None:
+            self._state.head = self.head
+            runs.update(self.connection, self._state)
+        elif self._row is not None and self.seq > self.before:
+            runs.touch(self.connection, self._row, self.head)
+        return Appended(self.seq, self.head, self.status or "")
+
+    def _insert(self) -> None:
+        self.connection.executemany(_INSERT, self._rows)
+        self.size += sum([len(row[6]) for row in self._rows])
+        self._rows = []
+
+    def _fold(self, recorded: Recorded) -> None:
+        if self.status is None:
+            self._state = runs.submit(self.connection, recorded)
+        else:
+            self._state = self._state or runs.load(self.connection, self.run_id)
+            self._state.take(recorded)
+        self.status = self._state.status
 
     def _refusal(self, event_type: str) -> Exception:
         if self.status is None:

@@ -18,8 +18,7 @@ from onrecord.ledger import chunk
 from onrecord.ledger.errors import BadEvent
 from onrecord.ledger.events import REGISTRY, AnyEvent, Erased, Event, RunMetrics, Unknown
 from onrecord.ledger.shapes import misfit
-
-_dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+from onrecord.ledger.spelling import spelled
 
 
 def encode(event: Event | Unknown) -> tuple[str, bytes]:
@@ -27,14 +26,9 @@ def encode(event: Event | Unknown) -> tuple[str, bytes]:
     if isinstance(event, Unknown):
         return _encode_unknown(event)
     try:
-        if isinstance(event, RunMetrics):
+        if type(event) is RunMetrics:
             return event.type, chunk.pack(event)
-        fields = {name: getattr(event, name) for name in _field_names(type(event))}
-        wrong = misfit(type(event), fields)
-        if wrong is not None:
-            raise TypeError(f"its {wrong} cannot be {fields[wrong]!r}")
-        fields["v"] = event.version
-        return event.type, _dumps(fields).encode()
+        return event.type, spelled(event).encode()
     except (TypeError, ValueError, OverflowError, RecursionError) as problem:
         raise BadEvent(
             f"a {event.type} event cannot be stored: {problem}",

@@ -11,33 +11,45 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from onrecord.ledger import problems
-from onrecord.ledger.errors import LedgerReadOnly
+from onrecord.ledger.errors import LedgerDamaged, LedgerLost, LedgerReadOnly
 from onrecord.ledger.lock import WriterLock
+from onrecord.ledger.log import Log
+from onrecord.ledger.mounts import network_file_system
+from onrecord.ledger.readers import Readers
 from onrecord.ledger.schema import APPLICATION_ID, PROJECTION_VERSIONS, VERSION
 
-_Identity = tuple[int, int] | None
+# At most, and only as far as it is used: searches among 100,000 runs look at some 50 MB of indexes again and again.
+_CACHE_KIB = 65_536
 
 
 class Database:
-    """Connections to one ledger file. Not for use by two threads at once, nor across a fork."""
+    """Connections to one ledger file: one to write with, and readers.
 
-    def __init__(self, path: Path) -> None:
+    Only `reading`, `shared` and `log.sync` are for several threads at once; nothing is open across a fork.
+    `read_only`: whether this user cannot write the file, or (given) is not to touch it.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         # A relative path must not lead elsewhere after a chdir.
         self.path = path = path.absolute()
         self.lock = WriterLock(path.with_name(path.name + "-lock"))
-        self.read_only = False
+        self.log = Log(path)
+        self.read_only = read_only
         # The schema's version where a later onrecord made the file.
         self.newer: int | None = None
-        self._wal_path = Path(f"{path}-wal")
+        # The network file system that the file is on, as the kernel names it.
+        self.network: str | None = None
+        # Whether readers may have connections of their own.
+        self.shared = False
+        self._asked_read_only = read_only
+        self._readers = Readers(self._connect_reader)
         self._connection: sqlite3.Connection | None = None
-        self._wal = -1
-        # A flush of the log failed: the kernel takes its pages for clean, and would say yes to the next one.
-        self._unflushed = False
-        self._identities: tuple[_Identity, _Identity] = (None, None)
+        self._unused: list[sqlite3.Connection] = []
         self._frozen: object = None
 
     def __del__(self) -> None:
@@ -46,12 +58,13 @@ class Database:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The open connection, made on first use; the file is created or migrated when it needs it."""
+        """The connection to write with, or to do all with where not `shared`; made on first use."""
         if self._frozen is not None and self._frozen != self._look():
             # `immutable` promised SQLite that nobody writes; someone has since.
             self.close()
+        self.open()
         if self._connection is None:
-            self._connection = self._open()
+            self._connection = self._taken_or_made()
         return self._connection
 
     def writable(self) -> sqlite3.Connection:
@@ -59,15 +72,39 @@ class Database:
         connection = self.connection
         if self.newer is not None:
             raise problems.newer(self.path, self.newer)
+        if self.network is not None:
+            raise problems.on_network(self.path, self.network)
         if self.read_only:
             raise problems.read_only(self.path, "the file or its folder is read-only for this user")
         return connection
 
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A connection that can only read and that no other thread has, for one short read; where `shared`."""
+        return self._readers.one()
+
     def reader(self) -> sqlite3.Connection:
-        """Another connection, which only reads; the caller closes it before it lets go of this database."""
-        if self.connection and self._frozen is not None:
-            return _connect(self.path, "ro", "&immutable=1")
-        return _connect(self.path, "ro")
+        """Another connection, which shows only what is in the open file; the caller closes it."""
+        if not self.read_only or self.newer is not None:
+            return _connect(self.path, "rw")
+        return _connect(self.path, "ro", "" if self._frozen is None else "&immutable=1")
+
+    def open(self) -> None:
+        """Find out what the file is, and create or migrate it where it needs it; the first use does so."""
+        if self._connection is not None or self.shared:
+            return
+        try:
+            connection = self._examined()
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as problem:
+            if getattr(problem, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+                # Our own SQL is right for every file that is recognised.
+                raise problems.misshapen(self.path, problem) from problem
+            raise problems.explained(self.path, problem) from problem
+        self.log.opened()
+        # Whichever is asked for first, the writer or a reader, gets it: a list of runs opens the file once.
+        self._unused.append(connection)
+        self.shared = not self.read_only
+        if not self.shared:
+            self._connection = self._unused.pop()
 
     def explained(self, problem: Exception) -> Exception:
         """The ledger's own error for a problem with this file."""
@@ -80,22 +117,8 @@ class Database:
         return problems.explained(self.path, problem)
 
     def sync(self) -> None:
-        """Bring every committed transaction to the disk (fdatasync of the write-ahead log).
-
-        Raises LedgerLost where the path no longer leads to the open file: the next process would not
-        see these events.
-        """
-        try:
-            if self._wal < 0 and not self._open_wal():
-                return
-            if self._unflushed:
-                self._write_log_again_alone()
-            self._flush()
-            now = os.fstat(self._wal)
-        except OSError as problem:
-            raise problems.unconfirmed(self.path, str(problem)) from problem
-        if now.st_nlink == 0 or (now.st_dev, now.st_ino) != self._identities[1] or self._is_lost():
-            raise problems.lost(self.path)
+        """Bring every committed transaction to the disk. Raises LedgerLost and LedgerDamaged."""
+        self.log.sync()
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database file, guarded. The caller holds the writers' lock.
@@ -103,21 +126,21 @@ class Database:
         One that fails (a full disk, a reader in the way) loses nothing and is made up for by the next:
         the events are committed, and their append must not read as refused.
         """
-        if self._is_lost():
+        if self.log.is_lost():
             return  # The guard would hold one file and the worker move another; the next sync reports it.
         guard, worker = self.connection, None
         try:
             worker = _connect(self.path, "rw")
             guard.execute("BEGIN IMMEDIATE")
-            if self._unflushed and (self._wal >= 0 or self._open_wal()):
+            if self.log.unflushed:
                 # Pages must not reach the database before the log does.
-                self._write_log_again()
-                self._flush()
+                self.log.write_again()
+                self.log.sync()
             worker.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.OperationalError as problem:
-            self._unflushed |= getattr(problem, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_FSYNC
-        except OSError:
-            pass
+            self.log.unflushed |= getattr(problem, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_FSYNC
+        except (LedgerDamaged, LedgerLost):
+            pass  # The next durable append says so.
         finally:
             if guard.in_transaction:
                 guard.execute("ROLLBACK")
@@ -126,29 +149,58 @@ class Database:
 
     def close(self) -> None:
         """Close everything; the next use opens it again, and looks again whether it can be written."""
+        self.shared = False
+        # First, so that a flush in another thread does not take a log that SQLite removes for one that was lost.
+        self.log.close()
+        self._readers.close()
+        while self._unused:
+            self._unused.pop().close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        if self._wal >= 0:
-            os.close(self._wal)
-            self._wal = -1
         self.lock.close()
-        self.read_only, self.newer, self._frozen = False, None, None
+        self.read_only, self.newer, self.network, self._frozen = self._asked_read_only, None, None, None
 
-    def _open(self) -> sqlite3.Connection:
+    def hold(self) -> None:
+        """Close everything, and let no thread open it before `release` (or, in a child, `forget`)."""
+        self._readers.hold()
+        self.log.lock.acquire()
+        self.close()
+
+    def release(self) -> None:
+        """Let threads use it again."""
+        self.log.lock.release()
+        self._readers.release()
+
+    def forget(self) -> None:
+        """Let threads use it again, in the child of a fork."""
+        self.log.lock = threading.RLock()
+        self._readers.forget()
+
+    def _taken_or_made(self) -> sqlite3.Connection:
         try:
-            connection = _connect(self.path, "rwc") if _may_write(self.path) else self._connect_read_only()
-            try:
-                self._prepare(connection)
-            except BaseException:
-                connection.close()
-                raise
-        except (sqlite3.Error, OSError, UnicodeDecodeError) as problem:
-            if getattr(problem, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
-                # Our own SQL is right for every file that is recognised.
-                raise problems.misshapen(self.path, problem) from problem
-            raise problems.explained(self.path, problem) from problem
-        self._identities = (_identity(self.path), _identity(self._wal_path))
+            return self._unused.pop()
+        except IndexError:
+            if self.log.is_lost():
+                raise problems.lost(self.path) from None
+            return self._configured(_connect(self.path, "rw"))
+
+    def _connect_reader(self) -> sqlite3.Connection:
+        connection = self._taken_or_made()
+        connection.execute("PRAGMA query_only = 1")
+        return connection
+
+    def _examined(self) -> sqlite3.Connection:
+        self.newer, self.network = None, network_file_system(self.path)
+        if self.network is not None:
+            refuse_network(self.path)
+        self.read_only = self._asked_read_only or self.network is not None or not _may_write(self.path)
+        connection = self._connect_read_only() if self.read_only else _connect(self.path, "rwc")
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
@@ -164,8 +216,15 @@ class Database:
             hide_stored(connection)
         elif not self.read_only and not _is_ready(connection, version):
             self._make_ready(connection)
+        self._configured(connection)
+
+    def _configured(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        # A log that has grown past the limit is cut back when it is used again from its start.
+        connection.execute(f"PRAGMA journal_size_limit = {self.log.limit - 1}")
+        return connection
 
     def _make_ready(self, connection: sqlite3.Connection) -> None:
         with self.lock:
@@ -198,8 +257,7 @@ class Database:
             raise problems.no_ledger(self.path, f"there is no folder {self.path.parent}")
         if not self.path.exists():
             raise problems.read_only(self.path, "there is no ledger yet, and the folder is read-only for this user")
-        self.read_only = True
-        if self._wal_path.exists():
+        if self.log.path.exists():
             return _connect(self.path, "ro")
         # A folder that cannot be written has no room for -shm; without a -wal nothing is hidden in it.
         self._frozen = self._look()
@@ -207,53 +265,14 @@ class Database:
 
     def _look(self) -> object:
         state = self.path.stat()
-        return state.st_ino, state.st_size, state.st_mtime_ns, self._wal_path.exists()
+        return state.st_ino, state.st_size, state.st_mtime_ns, self.log.path.exists()
 
-    def _open_wal(self) -> bool:
-        # Closing this descriptor is harmless: SQLite locks the database and -shm, never -wal.
-        try:
-            self._wal = os.open(self._wal_path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            if self._connection is None and not self._is_lost():
-                return False  # A fork closed the last connection, and SQLite brought everything to the disk.
-            raise problems.lost(self.path) from None
-        try:
-            folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except OSError:
-            # Or the next flush would take the folder for flushed.
-            os.close(self._wal)
-            self._wal = -1
-            raise
-        return True
 
-    def _flush(self) -> None:
-        self._unflushed = True
-        _fdatasync(self._wal)
-        self._unflushed = False
-
-    def _write_log_again_alone(self) -> None:
-        connection = self.connection
-        with self.lock:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._write_log_again()
-            finally:
-                connection.execute("ROLLBACK")
-
-    def _write_log_again(self) -> None:
-        # The same bytes, so that the kernel has something to flush. The caller holds the writers' lock, and SQLite's
-        # for programs that do not know ours: nobody else writes to the log meanwhile.
-        at = 0
-        while piece := os.pread(self._wal, 1 << 20, at):
-            at += os.pwrite(self._wal, piece, at)
-
-    def _is_lost(self) -> bool:
-        # stat() does not open the file, so it drops no lock.
-        return _identity(self.path) != self._identities[0]
+def refuse_network(path: Path) -> None:
+    """Make no ledger where it could only be read. Raises LedgerOnNetwork."""
+    network = network_file_system(path)
+    if network is not None and not path.exists():
+        raise problems.on_network(path, network)
 
 
 def recognise(path: Path, connection: sqlite3.Connection) -> int:
@@ -297,21 +316,3 @@ def _is_ready(connection: sqlite3.Connection, version: int) -> bool:
 def _has_log(connection: sqlite3.Connection) -> bool:
     # A backup (VACUUM INTO) comes without the log, and then there is nothing that sync() could bring to the disk.
     return bool(connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal")
-
-
-def _identity(path: Path) -> _Identity:
-    try:
-        state = path.stat()
-    except OSError:
-        return None
-    return state.st_dev, state.st_ino
-
-
-# macOS keeps fsync'd data in the drive's cache; only F_FULLFSYNC brings it to the disk.
-def _full_fsync(fd: int) -> None:
-    import fcntl
-
-    fcntl.fcntl(fd, 51)
-
-
-_fdatasync: Callable[[int], None] = getattr(os, "fdatasync", _full_fsync)

@@ -21,6 +21,18 @@ class LedgerReadOnly(LedgerError):
     """The ledger's file or folder cannot be written. Attribute: `path`."""
 
 
+class LedgerOnNetwork(LedgerError):
+    """The ledger would be on a network file system. Attributes: `path`, `file_system` (nfs4, cifs, ...)."""
+
+
+class CopyExists(LedgerError):
+    """There is a file where the copy would go. Attribute: `path`."""
+
+
+class CopyFailed(LedgerError):
+    """The copy could not be written. Attribute: `path`, of the copy."""
+
+
 class LedgerFull(LedgerError):
     """No room to write. Nothing of the refused call is in the ledger. Attribute: `path`."""
 

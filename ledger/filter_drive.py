@@ -70,7 +70,7 @@ def drive(node: Node, compiler: Compiler) -> Drive | None:
     match node:
         case Kin(side, run):
             this, other = ("descendant", "ancestor") if side == "descendant" else ("ancestor", "descendant")
-            where = Sql(f"d.{other} = ?", (compiler.find(run),))
+            where = Sql(f"d.{other} = ?", (compiler.whole(run),))
             source = f"families AS d CROSS JOIN runs AS r ON r.run_id = d.{this}"
             return Drive(node, source, "families AS d", where, f"d.{this}")
         case Words(text):

@@ -51,6 +51,15 @@ def tokens(text: str) -> list[Token]:
     return found
 
 
+def quoted(text: str) -> str:
+    r"""`text` as a filter writes it, for names and values that vary: f"tags.{quoted(name)} = {quoted(value)}".
+
+    >>> quoted('val "loss"')
+    '"val \\"loss\\""'
+    """
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def complaint(text: str, place: int, problem: str, why: str = "", next_step: str = "") -> BadFilter:
     """The error that points at the character `place` of the filter."""
     begin = text.rfind("\n", 0, place) + 1

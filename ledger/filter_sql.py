@@ -118,6 +118,10 @@ class Compiler:
     def _column(self, field: Field, value: Scalar, alias: str) -> str:
         return f"({COLUMNS[field.name].sql})" if field.table == "runs" else f"{alias}.{_column_of_entry(field, value)}"
 
+    def whole(self, run: str) -> str:
+        """The full id of a run. A full one is taken as it is: the run may be known only as a parent."""
+        return run if len(run) == LENGTH and not run.startswith("@") else self.find(run)
+
     def _whole(self, field: Field, value: Scalar) -> Scalar:
         # A run may be named in other ways than by its whole id.
         if field.table == "runs" and COLUMNS[field.name].kind == RUN and str(value).startswith("@"):
@@ -139,7 +143,7 @@ class Compiler:
     def _kin(self, side: str, run: str) -> Sql:
         this, other = ("descendant", "ancestor") if side == "descendant" else ("ancestor", "descendant")
         where = f"f.{this} = {self._run} AND f.{other} = ?"
-        return Sql(f"EXISTS (SELECT 1 FROM families AS f WHERE {where})", (self.find(run),))  # noqa: S608
+        return Sql(f"EXISTS (SELECT 1 FROM families AS f WHERE {where})", (self.whole(run),))  # noqa: S608
 
     def _words(self, text: str) -> Sql:
         if self.full_text():

@@ -49,7 +49,7 @@ class History:
             first = frontier.size + 1
             leaves = self._leaves(first, min(size, first + _BATCH - 1))
             made = tree.rows(frontier.extend(leaves))
-            with self._journal.transaction(write=True) as connection:
+            with self._journal.transaction() as connection:
                 tree.store(connection, made, frontier.size)
 
     def origin(self) -> str:

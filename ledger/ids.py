@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from onrecord.ledger.errors import BadRunId
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -25,12 +27,14 @@ def new_id(milliseconds: int, random: bytes) -> bytes:
     return value.to_bytes(16, "big")
 
 
+@lru_cache(maxsize=4096)
 def encode(identity: bytes) -> str:
     """26 characters for 16 bytes; texts sort as the bytes do."""
     value = int.from_bytes(identity, "big")
     return "".join(ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5))
 
 
+@lru_cache(maxsize=4096)
 def decode(text: str) -> bytes:
     """The 16 bytes behind 26 characters, in either case. Raises BadRunId."""
     clean = clean_prefix(text)

@@ -13,12 +13,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onrecord.ledger.db import Database
-from onrecord.ledger.errors import BadEvent, LedgerDamaged
+from onrecord.ledger.errors import LedgerDamaged
 from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.schema import NOT_LAZY
@@ -26,12 +26,14 @@ from onrecord.ledger.schema import NOT_LAZY
 if TYPE_CHECKING:
     # What events are made of is imported by whoever makes or reads them: a list of runs needs none of it,
     # and they would be a third of its time.
-    from onrecord.ledger.append import Appended
+    from onrecord.ledger.append import Append, Appended, Prepared
     from onrecord.ledger.events import Event, Unknown
     from onrecord.ledger.recorded import Recorded
 
-CHECKPOINT_EVERY = 2000
+# In batches, events take little room: the log is moved after so many, or when it has grown to its limit.
+CHECKPOINT_EVERY = 20_000
 _BATCH = 2000
+_POSITIONS = "SELECT (SELECT coalesce(max(seq), 0) FROM events), min(seq) FROM projections WHERE name NOT IN (?, ?)"
 
 
 def microseconds_now() -> int:
@@ -42,7 +44,8 @@ def microseconds_now() -> int:
 class Journal:
     """One ledger file, for all threads of this process; safe beside other processes and across fork.
 
-    `clock` gives microseconds since the epoch, `entropy` n random bytes.
+    `clock` gives microseconds since the epoch, `entropy` n random bytes. With `read_only` no file is touched,
+    made or locked, as if this user could not write it. `database` stands for the file where it is not shown as it is.
     """
 
     def __init__(
@@ -51,10 +54,16 @@ class Journal:
         *,
         clock: Callable[[], int] = microseconds_now,
         entropy: Callable[[int], bytes] = os.urandom,
+        read_only: bool = False,
+        database: Database | None = None,
     ) -> None:
-        self.database = Database(path)
+        self.database = database or Database(path, read_only=read_only)
         self._clock = clock
         self._entropy = entropy
+        self._append: type[Append] | None = None
+        # The connection in which the read models were completed in memory.
+        self._shadowed: sqlite3.Connection | None = None
+        self._explaining = _Explaining(self.database)
         self._mutex = threading.RLock()
         # Waits for a fork in progress: a journal that it does not know of could open across it.
         with _fork_gate:
@@ -81,59 +90,74 @@ class Journal:
         Raises BadEvent, BadRunId, IllegalTransition, UnknownRun, LedgerFull, LedgerReadOnly, NewerLedger; and,
         with the events already in the ledger, LedgerLost and LedgerDamaged when the disk does not confirm them.
         """
-        from onrecord.ledger.codec import encode
-        from onrecord.ledger.events import RunSealed
-
-        if any(isinstance(event, RunSealed) for event in events):
-            raise BadEvent(
-                "a seal cannot be appended",
-                why="it counts and hashes what is there when it is written",
-                next_step="append(..., seal=True)",
-                event=RunSealed.type,
-            )
-        encoded = [(encode(event), event) for event in events]
-        with self._using() as database:
+        append = self._append or self._imported()
+        ready = append.prepared(events, self._entropy)
+        with self._mutex, self._explaining as database:
             connection = database.writable()
             with database.lock:
-                before, done = self._append_locked(connection, run_id, encoded, expected, seal)
-                # Whichever process crosses the boundary checkpoints, so one does and no counter is kept.
-                if done.seq // CHECKPOINT_EVERY != before // CHECKPOINT_EVERY:
+                with _Transaction(connection):
+                    writer = append(connection, run_id, self._clock(), self._entropy)
+                    writer.check_version(expected)
+                    done = self._written(writer, ready, seal)
+                # Whichever process crosses a boundary checkpoints, so one does and no counter is shared.
+                grown = database.log.written(done.seq, writer.size)
+                if grown or done.seq // CHECKPOINT_EVERY != writer.before // CHECKPOINT_EVERY:
                     database.checkpoint()
-            if seal or any(event.durable for event in events):
-                database.sync()
+        # With both locks let go: other threads and processes share the flush, or go on meanwhile.
+        if seal or True in [event.durable for event in events]:
+            self._flush(done.seq)
         return done
 
-    @contextmanager
-    def _using(self) -> Iterator[Database]:
-        with self._mutex:
-            try:
-                yield self.database
-            except (sqlite3.Error, OSError, UnicodeDecodeError) as problem:
-                raise self.database.explained(problem) from problem
-
-    def _append_locked(
-        self,
-        connection: sqlite3.Connection,
-        run_id: str,
-        encoded: Sequence[tuple[tuple[str, bytes], Event | Unknown]],
-        expected: int | None,
-        seal: bool,
-    ) -> tuple[int, Appended]:
+    def _imported(self) -> type[Append]:
+        # Once: an import in each append would cost more than its hashes.
         from onrecord.ledger.append import Append
 
-        with _transaction(connection):
-            writer = Append(connection, run_id, self._clock(), self._entropy)
-            before = writer.seq
-            writer.check_version(expected)
-            try:
-                for (event_type, payload), event in encoded:
-                    writer.add(event_type, payload, event)
-                if seal:
-                    writer.seal()
-                done = writer.done()
-            except sqlite3.IntegrityError as problem:
-                raise self._disagreement(writer.run_id, problem) from problem
-        return before, done
+        self._append = Append
+        return Append
+
+    def _flush(self, seq: int) -> None:
+        log = self.database.log
+        if log.unflushed:
+            with self._mutex, self._explaining as database, database.lock, _Transaction(database.connection):
+                log.write_again()
+        log.sync(seq)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one short read, which waits for no append."""
+        database = self.database
+        if not database.shared:
+            with self._mutex, self._explaining:
+                database.open()
+                if not database.shared:
+                    yield self._only_connection(database)
+                    return
+        with self._explaining, database.reading() as connection:
+            yield connection
+
+    def _only_connection(self, database: Database) -> sqlite3.Connection:
+        connection = database.connection
+        if self._shadowed is not None and connection is not self._shadowed:
+            # Opened anew, because someone wrote: the caller has caught up, and must not see less than it did.
+            self._catch_up_in_memory(connection)
+        return connection
+
+    def _catch_up_in_memory(self, connection: sqlite3.Connection) -> None:
+        from onrecord.ledger import shadow
+
+        self._shadowed = connection
+        shadow.hide_stored(connection)
+        while self._project(connection, "BEGIN"):
+            pass
+
+    def _written(self, writer: Append, ready: Sequence[Prepared], seal: bool) -> Appended:
+        try:
+            writer.add(ready)
+            if seal:
+                writer.seal()
+            return writer.done()
+        except sqlite3.IntegrityError as problem:
+            raise self._disagreement(writer.run_id, problem) from problem
 
     def _disagreement(self, run_id: str, problem: sqlite3.IntegrityError) -> LedgerDamaged:
         return LedgerDamaged(
@@ -173,47 +197,35 @@ class Journal:
 
     def fetch(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """All rows of one query, in a read transaction of its own."""
-        with self._using() as database:
-            return database.connection.execute(sql, parameters).fetchall()
+        with self._reading() as connection:
+            return connection.execute(sql, parameters).fetchall()
 
     @contextmanager
-    def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
-        """The connection, in a transaction of this thread: what it reads is of one moment.
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """The connection in a transaction under the writers' lock, for which others wait: be short.
 
-        With `write` it is under the writers' lock. Others wait for it, or the log grows: be short. Raises
-        LedgerReadOnly, NewerLedger.
+        Raises LedgerReadOnly, NewerLedger.
         """
-        with self._using() as database:
-            if write:
-                connection = database.writable()
-                with database.lock, _transaction(connection):
-                    yield connection
-            else:
-                with _transaction(database.connection, "BEGIN"):
-                    yield database.connection
+        with self._mutex, self._explaining as database:
+            connection = database.writable()
+            with database.lock, _Transaction(connection):
+                yield connection
 
     def sync(self) -> None:
         """Bring everything that is committed to the disk; does nothing where the ledger cannot be written.
 
         Raises LedgerLost and LedgerDamaged when the disk does not confirm it.
         """
-        with self._using() as database:
-            if database.connection and not database.read_only:
-                database.sync()
+        size = self.size()
+        if not self.database.read_only:
+            self._flush(size)
 
     @contextmanager
     def reader(self) -> Iterator[sqlite3.Connection]:
-        """A connection of its own, in a read transaction and with room for temporary tables; closed afterwards.
-
-        Nothing else of this journal, and no fork, goes on meanwhile.
-        """
-        with self._using() as database:
-            connection = database.reader()
-            try:
-                with _transaction(connection, "BEGIN"):
-                    yield connection
-            finally:
-                connection.close()
+        """A connection of its own, in a read transaction and with room for temporary tables; closed afterwards."""
+        # Reading keeps a fork from coming between.
+        with self._reading(), closing(self.database.reader()) as connection, _Transaction(connection, "BEGIN"):
+            yield connection
 
     def size(self) -> int:
         """How many events the ledger has."""
@@ -224,16 +236,12 @@ class Journal:
 
         Does nothing in the ledger of a later onrecord, whose tables are not known here.
         """
-        with self._using() as database:
+        if not self._behind():
+            return
+        with self._mutex, self._explaining as database:
             connection = database.connection
-            if database.newer is not None or not self._behind(connection):
-                return
             if database.read_only:
-                from onrecord.ledger import shadow
-
-                shadow.hide_stored(connection)
-                while self._project(connection, "BEGIN"):
-                    pass
+                self._catch_up_in_memory(connection)
                 return
             more = True
             while more:
@@ -243,17 +251,17 @@ class Journal:
                         # So many rows (a new read model, say) must not pile up in the log.
                         database.checkpoint()
 
-    def _behind(self, connection: sqlite3.Connection) -> bool:
-        row = connection.execute(
-            "SELECT (SELECT coalesce(max(seq), 0) FROM events), min(seq) FROM projections WHERE name NOT IN (?, ?)",
-            NOT_LAZY,
-        ).fetchone()
-        return bool(row[0] > row[1])
+    def _behind(self) -> bool:
+        with self._reading() as connection:
+            if self.database.newer is not None:
+                return False
+            last, position = connection.execute(_POSITIONS, NOT_LAZY).fetchone()
+            return bool(last > position)
 
     def _project(self, connection: sqlite3.Connection, begin: str) -> bool:
         from onrecord.ledger.replay import project_batch
 
-        with _transaction(connection, begin):
+        with _Transaction(connection, begin):
             return project_batch(connection)
 
     def rebuild(self, progress: Callable[[int, int], None] | None = None) -> int:
@@ -264,31 +272,74 @@ class Journal:
         """
         from onrecord.ledger.replay import rebuild
 
-        with self._using() as database:
+        with self._mutex, self._explaining as database:
             connection = database.writable()
             with database.lock:
-                with _transaction(connection):
+                with _Transaction(connection):
                     events = rebuild(connection, progress)
                 database.checkpoint()
         return events
 
+    def copy_to(self, path: Path) -> None:
+        """Write all that is in the ledger now to the new file `path`, itself a ledger, while others go on writing.
+
+        Raises CopyExists, CopyFailed, and LedgerDamaged where this ledger cannot be read.
+        """
+        from onrecord.ledger.copy import copy
+
+        # Reading keeps a fork from coming between; its connection may have tables that hide the stored ones.
+        with self._reading(), closing(self.database.reader()) as connection:
+            copy(connection, self.database.path, path)
+
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         with self._mutex:
+            self._shadowed = None
             self.database.close()
 
 
-@contextmanager
-def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-    # BEGIN is inside: Ctrl-C right after it must not leave the transaction open.
-    try:
-        connection.execute(begin)
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+class _Explaining:
+    """`with _Explaining(database):` says in the ledger's own errors what goes wrong with its file.
+
+    This and `_Transaction` are classes because each append passes through them: a generator costs twice as much.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> Database:
+        return self._database
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and isinstance(error, sqlite3.Error | OSError | UnicodeDecodeError):
+            raise self._database.explained(error) from error
+
+
+class _Transaction:
+    """`with _Transaction(connection):` commits, or rolls back what ends with an error."""
+
+    def __init__(self, connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> None:
+        self._connection = connection
+        self._begin = begin
+
+    def __enter__(self) -> None:
+        try:
+            self._connection.execute(self._begin)
+        except BaseException:
+            # Ctrl-C right after BEGIN must not leave the transaction open.
+            self._roll_back()
+            raise
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                self._connection.execute("COMMIT")
+        finally:
+            self._roll_back()
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
 
 _journals: weakref.WeakSet[Journal] = weakref.WeakSet()
@@ -307,12 +358,14 @@ def _before_fork() -> None:
     for journal in sorted(_journals, key=id):
         journal._mutex.acquire()
         _held_for_fork.append(journal)
-        journal.database.close()
+        journal.database.hold()
 
 
 def _after_fork_in_parent() -> None:
     while _held_for_fork:
-        _held_for_fork.pop()._mutex.release()
+        journal = _held_for_fork.pop()
+        journal.database.release()
+        journal._mutex.release()
     _fork_gate.release()
 
 
@@ -320,7 +373,9 @@ def _after_fork_in_child() -> None:
     global _fork_gate
     _fork_gate = threading.RLock()
     while _held_for_fork:
-        _held_for_fork.pop()._mutex = threading.RLock()
+        journal = _held_for_fork.pop()
+        journal.database.forget()
+        journal._mutex = threading.RLock()
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
 EMPTY = sha256(b"").digest()
-_ENTRY = struct.Struct(">4sQ16sQqH")
+_LEAF = struct.Struct(">5sQ16sQqH").pack  # the byte that marks a leaf, and what every entry begins with
 
 
 def payload_commitment(salt: bytes, payload: bytes) -> bytes:
@@ -23,8 +23,8 @@ def payload_commitment(salt: bytes, payload: bytes) -> bytes:
 def leaf_hash(seq: int, stream: bytes, version: int, microseconds: int, event_type: str, commitment: bytes) -> bytes:
     """The tree's leaf for one event: SHA-256(00 | entry)."""
     name = event_type.encode()
-    head = _ENTRY.pack(b"RLE\x01", seq, stream, version, microseconds, len(name))
-    return sha256(b"\x00" + head + name + commitment).digest()
+    head = _LEAF(b"\x00RLE\x01", seq, stream, version, microseconds, len(name))
+    return sha256(head + name + commitment).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:

@@ -43,8 +43,7 @@ class PastJournal(Journal):
     """The events up to `seq`."""
 
     def __init__(self, path: Path, seq: int) -> None:
-        super().__init__(path)
-        self.database = PastDatabase(path, seq)
+        super().__init__(path, database=PastDatabase(path, seq))
 
 
 def seq_of(journal: Journal, as_of: int | str) -> int:

@@ -7,10 +7,13 @@ import sqlite3
 from pathlib import Path
 
 from onrecord.ledger.errors import (
+    CopyExists,
+    CopyFailed,
     LedgerBusy,
     LedgerDamaged,
     LedgerFull,
     LedgerLost,
+    LedgerOnNetwork,
     LedgerReadOnly,
     NewerLedger,
     NotALedger,
@@ -96,6 +99,18 @@ def read_only(path: Path, why: str) -> LedgerReadOnly:
     )
 
 
+def on_network(path: Path, file_system: str) -> LedgerOnNetwork:
+    """SQLite's write-ahead log does not work there."""
+    return LedgerOnNetwork(
+        f"{path} is on a network file system ({file_system}) and cannot be written there",
+        why="computers that share the folder would not see one another's writing, and that destroys the file",
+        next_step="keep the workspace on a local disk: onrecord init DIRECTORY, then"
+        " export ONRECORD_WORKSPACE=DIRECTORY   (its copies may go anywhere: onrecord backup FILE)",
+        path=path,
+        file_system=file_system,
+    )
+
+
 def newer(path: Path, found: int) -> NewerLedger:
     """A later onrecord made the file."""
     return NewerLedger(
@@ -105,6 +120,30 @@ def newer(path: Path, found: int) -> NewerLedger:
         path=path,
         found=found,
         known=VERSION,
+    )
+
+
+def copy_exists(path: Path) -> CopyExists:
+    """A copy never replaces a file."""
+    return CopyExists(
+        f"there is a file {path} already",
+        why="a copy of the ledger never replaces one that may be needed",
+        next_step="name a file that does not exist",
+        path=path,
+    )
+
+
+def not_copied(source: Path, target: Path, problem: Exception) -> Exception:
+    """Why there is no copy: no room or no permission at the target, or a source that cannot be read."""
+    if getattr(problem, "sqlite_errorcode", 0) == sqlite3.SQLITE_CORRUPT:
+        return damaged(source, str(problem))
+    number = getattr(problem, "errno", None)
+    full = number in _NO_ROOM or getattr(problem, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+    return CopyFailed(
+        f"{source} was not copied to {target}",
+        why="there is no room for it" if full else str(problem),
+        next_step="free some space, then repeat the command" if full else "choose a folder that you can write",
+        path=target,
     )
 
 

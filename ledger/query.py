@@ -102,6 +102,7 @@ class Query:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._past: tuple[int, Query] | None = None
+        self._counted: tuple[int, int] | None = None
 
     def at(self, as_of: int | str) -> Query:
         """The same questions to the ledger as it was: after its event `as_of` (a seq), or at a time.
@@ -137,7 +138,7 @@ class Query:
         if limit is not None and limit < 1:
             raise BadFilter("a page has room for one run at least", next_step="limit=50", filter=wanted, position=0)
         found = self.parsed(wanted)
-        search = Search(found, self._compiler(), self._journal.fetch, RunRow._fields)
+        search = Search(found, self._compiler(), self._journal.fetch, RunRow._fields, self._about_how_many)
         rows, following = search.page(after, limit or found.limit or 50)
         return Page([_row(row) for row in rows], following)
 
@@ -175,6 +176,13 @@ class Query:
 
         self._journal.catch_up()
         return Compiler(self.find, self._has_full_text)
+
+    def _about_how_many(self) -> int:
+        # Counting 100,000 runs takes longer than finding some, so it is done again when a tenth has been added.
+        size = self._journal.size()
+        if self._counted is None or size > self._counted[0] * 1.1:
+            self._counted = (size, int(self._journal.fetch("SELECT count(*) FROM runs")[0][0]))
+        return self._counted[1]
 
     def _has_full_text(self) -> bool:
         rows = self._journal.fetch(

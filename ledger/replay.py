@@ -17,6 +17,7 @@ from onrecord.ledger.schema import NOT_LAZY
 Progress = Callable[[int, int], None]
 Row = tuple[int, bytes, int, str, int, bytes | None]
 
+INDEX = ("CREATE INDEX", "CREATE UNIQUE INDEX")
 _BATCH = 10_000
 # Chunks of points are large: no more of them at a time than memory has room for.
 _BATCH_BYTES = 16 * 1024 * 1024
@@ -84,22 +85,8 @@ def rebuild(connection: sqlite3.Connection, progress: Progress | None = None) ->
     the events done and the events there are. Each payload is decoded once for all projections, and the indexes
     are made at the end, from sorted rows, not kept up row by row.
     """
-    total = int(connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])
     indexes = _make_tables(connection, ALL)
-    replay, run_ids, done, submitted = RunsReplay(), dict[bytes, str](), 0, 0
-    cursor = connection.execute(f"{_EVENTS} ORDER BY seq")
-    with _without_collector():
-        for rows in _batches(cursor):
-            batch, known = _wanted(rows, run_ids, replay), submitted
-            submitted = len(replay.states)
-            # The words of a run of an earlier batch are found by its row, so it must have one by now.
-            HOT.insert(connection, islice(replay.states.values(), known, None))
-            _project(connection, batch)
-            done += len(rows)
-            if progress is not None:
-                progress(done, total)
-        connection.execute("DELETE FROM runs")
-        HOT.insert(connection, replay.states.values())
+    done = fill(connection, progress)
     for index in indexes:
         connection.execute(index)
     for model in ALL:
@@ -108,10 +95,26 @@ def rebuild(connection: sqlite3.Connection, progress: Progress | None = None) ->
     return done
 
 
-def _project(connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
-    for projection in LAZY:
-        types = projection.TYPES
-        projection.apply(connection, [one for one in batch if one.type in types])
+def fill(connection: sqlite3.Connection, progress: Progress | None = None) -> int:
+    """Take all events into the empty tables of every projection; returns how many there were."""
+    total = int(connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])
+    replay, run_ids, done, submitted = RunsReplay(), dict[bytes, str](), 0, 0
+    cursor = connection.execute(f"{_EVENTS} ORDER BY seq")
+    with _without_collector():
+        for rows in _batches(cursor):
+            batch, known = _wanted(rows, run_ids, replay), submitted
+            submitted = len(replay.states)
+            # The words of a run of an earlier batch are found by its row, so it must have one by now.
+            HOT.insert(connection, islice(replay.states.values(), known, None))
+            for projection in LAZY:
+                types = projection.TYPES
+                projection.apply(connection, [one for one in batch if one.type in types])
+            done += len(rows)
+            if progress is not None:
+                progress(done, total)
+        connection.execute("DELETE FROM runs")
+        HOT.insert(connection, replay.states.values())
+    return done
 
 
 @contextmanager
@@ -173,7 +176,7 @@ def _make_tables(connection: sqlite3.Connection, models: Iterable[Tables]) -> li
         for table in model.TABLES:
             connection.execute(f"DROP TABLE IF EXISTS {table}")
         for statement in statements(model.SCHEMA):
-            if statement.startswith(("CREATE INDEX", "CREATE UNIQUE INDEX")):
+            if statement.startswith(INDEX):
                 indexes.append(statement)
             else:
                 connection.execute(statement)

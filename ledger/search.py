@@ -19,11 +19,12 @@ from onrecord.ledger.filter_tree import And, Exists, Filter, Not, Order, Scalar
 Fetch = Callable[[str, Sequence[object]], list[Any]]
 _Statement = tuple[str, tuple[object, ...]]
 
-# So few runs are looked at and sorted in about a millisecond, whatever else is asked for.
-_FEW = 1000
-# Beyond these, counting costs more than it tells.
-_MANY = 20_000
-_UNCOUNTED = 50_000
+# How far conditions are counted, and how far where there are several and none holds of few runs. Beyond, counting
+# costs more than it tells.
+_FEW = 2000
+_MANY = 15_000
+# For one that was not counted to the end: of so many runs one is expected to fulfil it.
+_SPARED = 1.5
 
 
 class Found(NamedTuple):
@@ -34,12 +35,15 @@ class Found(NamedTuple):
 
 
 class Search:
-    """One filter on one ledger. `columns` of the row `r` are what it gives."""
+    """One filter on one ledger. `columns` of the row `r` are what it gives; `runs` says about how many there are."""
 
-    def __init__(self, wanted: Filter, compiler: Compiler, fetch: Fetch, columns: Sequence[str]) -> None:
+    def __init__(
+        self, wanted: Filter, compiler: Compiler, fetch: Fetch, columns: Sequence[str], runs: Callable[[], int]
+    ) -> None:
         self._order = wanted.order
         self._compiler = compiler
         self._fetch = fetch
+        self._runs = runs
         self._columns = ", ".join(f"r.{name}" for name in columns)
         self._width = len(columns)
         self._parts = conjuncts(wanted.where)
@@ -74,29 +78,24 @@ class Search:
 
     def _cheaper(self, stretches: list[Walk] | None, limit: int) -> Drive | None:
         # The condition to begin with, or None where walking in order is expected to look at fewer runs.
+        found = [(part, one) for part in self._parts if (one := drive(part, self._compiler)) is not None]
         key = self._order[0].field if stretches is not None else None
-        drives = [
-            found
-            for part in self._parts
-            if (key is None or getattr(part, "field", None) != key)
-            and (found := drive(part, self._compiler)) is not None
-        ]
+        drives = [one for part, one in found if key is None or getattr(part, "field", None) != key]
         if not drives:
             return None
-        counts = [self._count(found, _FEW) for found in drives]
+        most, counts = _FEW, [self._count(one, _FEW) for one in drives]
+        if min(counts) == _FEW and len(self._parts) > 1:
+            most, counts = _MANY, [self._count(one, _MANY) for one in drives]
         least = min(counts)
         # Without an index that has the order, all runs would be looked at and sorted.
-        if least < _FEW or (self._order and stretches is None):
+        if least <= limit or (self._order and stretches is None):
             return drives[counts.index(least)]
-        if len(self._parts) == 1:
-            return None
-        counts = [self._count(found, _MANY) for found in drives]
-        runs = int(self._fetch("SELECT count(*) FROM (SELECT 1 FROM runs LIMIT ?)", (_UNCOUNTED,))[0][0])
-        expected = float(limit)
+        runs, expected = self._runs(), float(limit)
         for count in counts:
-            expected /= count / runs if count < min(_MANY, runs) else 0.7
-        least = min(counts)
-        return drives[counts.index(least)] if least < min(expected, _MANY) else None
+            expected *= runs / count if count < most else _SPARED
+        # Conditions on the key itself bound the walk.
+        bounds = [self._count(one, most) for part, one in found if one not in drives]
+        return drives[counts.index(least)] if least < min([expected, most, *bounds]) else None
 
     def _count(self, found: Drive, most: int) -> int:
         sql = f"SELECT count(*) FROM (SELECT 1 FROM {found.counted} WHERE {found.where.text} LIMIT ?)"  # noqa: S608

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 
 from onrecord.ledger.projections import ALL, HOT, LAZY, Tables, tree
-from onrecord.ledger.replay import fill_runs
+from onrecord.ledger.replay import INDEX, fill, fill_runs, statements
 
 
 def hide_stored(connection: sqlite3.Connection) -> None:
@@ -40,20 +40,25 @@ def hide_stored(connection: sqlite3.Connection) -> None:
 
 
 def hide_all(connection: sqlite3.Connection, seq: int) -> None:
-    """Make every read model anew in memory, and hide the events after `seq`: the ledger as it was after it.
-
-    The lazy read models are empty and catch up when they are asked for.
-    """
+    """Make every read model anew in memory, and hide the events after `seq`: the ledger as it was after it."""
     for name in ("projections", *(table for model in ALL for table in model.TABLES)):
         connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
     connection.execute("PRAGMA temp_store = MEMORY")
-    script = ["CREATE TABLE temp.projections(name TEXT PRIMARY KEY, version INTEGER, seq INTEGER);"]
-    script.append(f"CREATE TEMP VIEW events AS SELECT * FROM main.events WHERE seq <= {int(seq)};")  # noqa: S608
-    script += [temporary(model.SCHEMA) for model in (HOT, *LAZY)]
-    connection.executescript("BEGIN;" + "".join(script) + "COMMIT;")
-    values = [(model.NAME, model.VERSION) for model in (HOT, *LAZY)]
-    connection.executemany("INSERT INTO temp.projections VALUES (?, ?, 0)", values)
-    fill_runs(connection)
+    connection.execute("BEGIN")
+    connection.execute("CREATE TABLE temp.projections(name TEXT PRIMARY KEY, version INTEGER, seq INTEGER)")
+    connection.execute(f"CREATE TEMP VIEW events AS SELECT * FROM main.events WHERE seq <= {int(seq)}")  # noqa: S608
+    script = [statement for model in (HOT, *LAZY) for statement in statements(temporary(model.SCHEMA))]
+    # The indexes last: sorted rows go into them in a fraction of the time.
+    for statement in script:
+        if not statement.startswith(INDEX):
+            connection.execute(statement)
+    events = fill(connection)
+    for statement in script:
+        if statement.startswith(INDEX):
+            connection.execute(statement)
+    values = [(model.NAME, model.VERSION, 0 if model is HOT else events) for model in (HOT, *LAZY)]
+    connection.executemany("INSERT INTO temp.projections VALUES (?, ?, ?)", values)
+    connection.execute("COMMIT")
 
 
 def temporary(schema: str) -> str:

@@ -25,7 +25,7 @@ def misfit(kind: type[Any], fields: Mapping[str, Any]) -> str | None:
     if checks is None:
         hints = get_type_hints(kind)
         checks = _checks[kind] = {
-            field.name: (_fitting(hints[field.name]), _check_of(hints[field.name])) for field in attrs.fields(kind)
+            field.name: (_fitting(hints[field.name]), check_of(hints[field.name])) for field in attrs.fields(kind)
         }
     for name, value in fields.items():
         # Every event that is read comes by here, and for most fields a look at the type is enough.
@@ -49,12 +49,13 @@ def _fitting(hint: Any) -> frozenset[type[Any]]:
     return frozenset(choice for choice in choices if choice in (str, int, bool, float, type(None)))
 
 
-def _check_of(hint: Any) -> Check:
+def check_of(hint: Any) -> Check:
+    """Whether a value is of the declared type `hint`, as a function of the value."""
     if isinstance(hint, UnionType):
-        choices = [_check_of(choice) for choice in get_args(hint)]
+        choices = [check_of(choice) for choice in get_args(hint)]
         return lambda value: any(choice(value) for choice in choices)
     if get_origin(hint) is dict:
-        held = _check_of(get_args(hint)[1])
+        held = check_of(get_args(hint)[1])
         plain = _TEXT if get_args(hint)[1] is str else frozenset[type[Any]]()
         return lambda value: (
             isinstance(value, dict)
@@ -64,7 +65,7 @@ def _check_of(hint: Any) -> Check:
             )
         )
     if get_origin(hint) is list:
-        element = _check_of(get_args(hint)[0])
+        element = check_of(get_args(hint)[0])
         return lambda value: isinstance(value, list | tuple) and all(map(element, value))
     if hint is Any:
         return _has_text_keys

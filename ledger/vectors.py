@@ -7,7 +7,7 @@ from types import ModuleType
 
 # Below this many numbers plain Python is as fast. An import of numpy (80 to 150 ms) pays from about
 # this many, where the process has not imported it anyway.
-_WORTH_USING = 2_000
+_WORTH_USING = 256
 _WORTH_IMPORTING = 200_000
 
 

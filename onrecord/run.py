@@ -225,7 +225,8 @@ class Run:
 
         When the call returns, kill -9 of this process cannot lose the point. Raises BadMetric.
         """
-        if type(value) is not float or type(name) is not str:
+        kind = type(value)
+        if (kind is not float and kind is not int) or type(name) is not str:
             value = checked_value(checked_name(name), value)
         if step is None:
             step = NO_STEP

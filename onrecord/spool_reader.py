@@ -11,7 +11,7 @@ import json
 import struct
 import zlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +26,7 @@ _FIRST_KINDS = (FLOAT, INTEGER, JSON)
 # What every magic begins with, and the least length of a frame.
 _MARK = b"RSP"
 _LEAST = FLOAT_HEAD.size
+_PRIME = 0x100000001B3
 _FLOAT_WORD, _INTEGER_WORD = int.from_bytes(FLOAT, "little"), int.from_bytes(INTEGER, "little")
 
 Point = tuple[str, str, int, int | None, Any]  # name, kind, microseconds, step, value
@@ -172,10 +173,10 @@ def _read_at_once(data: bytes, numpy: ModuleType) -> tuple[list[Series], int] | 
     if zlib.crc32(memoryview(data)[:reached], RESIDUE) != RESIDUE:
         return None
     heads = words[starts[:, None] + numpy.arange(_LEAST // 4)]
-    series: list[Series] = []
-    for rows in _by_name(words, starts, heads, numpy):
-        series += _series_of(data, starts[rows], heads[rows], numpy)
-    return series, reached
+    groups = _by_name(words, starts, heads[:, 1], numpy)
+    if groups is None:
+        return None
+    return [piece for rows in groups for piece in _series_of(data, starts[rows], heads[rows], numpy)], reached
 
 
 def _starts(words: Any, numpy: ModuleType) -> Any:
@@ -192,18 +193,29 @@ def _starts(words: Any, numpy: ModuleType) -> Any:
     return chain
 
 
-def _by_name(words: Any, starts: Any, heads: Any, numpy: ModuleType) -> Iterable[Any]:
-    """The rows of each metric, the metric that comes first at first."""
-    rest = numpy.arange(len(starts))
-    while len(rest):
-        first = rest[0]
-        same = heads[rest, 1] == heads[first, 1]
-        width = (int(heads[first, 1]) + 3) // 4 - _LEAST // 4
-        for place in range(width):
-            at = starts[rest] + (_LEAST // 4 + place)
-            same &= words.take(at, mode="clip") == words[starts[first] + _LEAST // 4 + place]
-        yield rest[same]
-        rest = rest[~same]
+def _by_name(words: Any, starts: Any, lengths: Any, numpy: ModuleType) -> list[Any] | None:
+    """The rows of each metric, the metric that comes first at first. None where two names cannot be told apart."""
+    widths = (lengths.astype("i8") + 3) // 4 - _LEAST // 4
+    marks = lengths.astype("u8")
+    for word in _name_words(words, starts, widths, numpy):
+        marks = marks * _PRIME + word
+    if (marks == marks[0]).all():
+        firsts, inverse = numpy.zeros(1, "i8"), numpy.zeros(len(starts), "i8")
+    else:
+        _, firsts, inverse = numpy.unique(marks, return_index=True, return_inverse=True)
+    leader = firsts[inverse]
+    for word in (lengths, *_name_words(words, starts, widths, numpy)):
+        if not numpy.array_equal(word, word[leader]):
+            return None
+    ends = numpy.cumsum(numpy.bincount(inverse))
+    groups = numpy.split(numpy.argsort(inverse, kind="stable"), ends[:-1])
+    return [groups[place] for place in numpy.argsort(firsts).tolist()]
+
+
+def _name_words(words: Any, starts: Any, widths: Any, numpy: ModuleType) -> Iterator[Any]:
+    """The words of all names, one place after another; zeros where a name is shorter."""
+    for place in range(int(widths.max())):
+        yield numpy.where(place < widths, words.take(starts + (_LEAST // 4 + place), mode="clip"), 0)
 
 
 def _series_of(data: bytes, starts: Any, heads: Any, numpy: ModuleType) -> Sequence[Series]:

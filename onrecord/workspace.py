@@ -50,7 +50,7 @@ class Workspace:
     def create(cls, path: str | os.PathLike[str] = ".", *, exist_ok: bool = False) -> Workspace:
         """Make a workspace in the folder `path`, which is made too when it is missing.
 
-        Raises WorkspaceExists unless `exist_ok`.
+        Raises WorkspaceExists unless `exist_ok`, and LedgerOnNetwork.
         """
         layout = Layout(Path(path).absolute() / FOLDER)
         if layout.config.is_file() and not exist_ok:
@@ -59,6 +59,9 @@ class Workspace:
                 next_step="Workspace.from_config() opens it; Workspace.create(path, exist_ok=True) takes either",
                 path=layout.root.parent,
             )
+        from onrecord.ledger.db import refuse_network
+
+        refuse_network(layout.ledger)
         try:
             _make_folders(layout)
         except OSError as problem:

@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, settings
 # No deadline: how long an example takes says more about the machine than about the code.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
+# A hundred rounds of a loop on a busy machine.
+_LONG_SECONDS = 1800
 
 
 # No test leaves a checkpoint in the state directory of whoever runs the tests, in whatever process it works.
@@ -26,8 +28,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the soak tests out unless they are asked for."""
+    """Leave the soak tests out unless they are asked for, and then give each test the time for its full length."""
     if config.getoption("--long"):
+        for item in items:
+            if not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(_LONG_SECONDS))
         return
     for item in items:
         if item.get_closest_marker("long"):

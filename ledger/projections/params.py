@@ -24,7 +24,7 @@ CREATE TABLE params(
     PRIMARY KEY(run_id, name)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX params_by_number ON params(name, number, run_id) WHERE number IS NOT NULL;
-CREATE INDEX params_by_text ON params(name, value, run_id) WHERE number IS NULL;
+CREATE INDEX params_by_text ON params(name, value, run_id, number) WHERE number IS NULL;
 """
 
 

@@ -44,13 +44,22 @@ _SELECT = f"SELECT {_COLUMNS} FROM runs WHERE run_id = ?"  # noqa: S608
 _INSERT = f"INSERT INTO runs({_COLUMNS}) VALUES ({', '.join('?' * len(RunState.COLUMNS))})"  # noqa: S608
 _UPDATE = f"UPDATE runs SET {', '.join(f'{name} = ?' for name in RunState.MUTABLE)} WHERE seq = ?"  # noqa: S608
 _TOUCH = "UPDATE runs SET head = ? WHERE seq = ?"
+_PLACE = (
+    "SELECT (SELECT coalesce(max(seq), 0) FROM events), runs.seq, head, status"
+    " FROM (SELECT 1) LEFT JOIN runs ON run_id = ?"
+)
 _NEXT_NUMBER = "SELECT coalesce(max(number), 0) + 1 FROM runs WHERE experiment = ?"
 
 
-def load(connection: sqlite3.Connection, run_id: str) -> RunState | None:
-    """The run's row, or None where there is none."""
-    row = connection.execute(_SELECT, (run_id,)).fetchone()
-    return None if row is None else RunState.of(row)
+def place(connection: sqlite3.Connection, run_id: str) -> tuple[int, int | None, int, str | None]:
+    """Where an append goes: the ledger's last seq; the run's row, its head and status, None, 0 and None without one."""
+    last, row, head, status = connection.execute(_PLACE, (run_id,)).fetchone()
+    return last, row, head or 0, status
+
+
+def load(connection: sqlite3.Connection, run_id: str) -> RunState:
+    """The row of a run that is in the table."""
+    return RunState.of(connection.execute(_SELECT, (run_id,)).fetchone())
 
 
 def submit(connection: sqlite3.Connection, recorded: Recorded) -> RunState:
@@ -64,12 +73,14 @@ def submit(connection: sqlite3.Connection, recorded: Recorded) -> RunState:
     return state
 
 
-def update(connection: sqlite3.Connection, state: RunState, *, only_head: bool) -> None:
-    """Write what has changed of a run that is in the table."""
-    if only_head:
-        connection.execute(_TOUCH, (state.head, state.seq))
-    else:
-        connection.execute(_UPDATE, (*state.mutable_values, state.seq))
+def update(connection: sqlite3.Connection, state: RunState) -> None:
+    """Write what can have changed of a run that is in the table."""
+    connection.execute(_UPDATE, (*state.mutable_values, state.seq))
+
+
+def touch(connection: sqlite3.Connection, row: int, head: int) -> None:
+    """Write how many events the run in this row has, where nothing else of it changed."""
+    connection.execute(_TOUCH, (head, row))
 
 
 def insert(connection: sqlite3.Connection, states: Iterable[RunState]) -> None:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from onrecord.ledger import events
+from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.schema import PROJECTION_VERSIONS
 from onrecord.ledger.text import storable
@@ -98,11 +99,11 @@ def apply(connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
 
 
 def _load(connection: sqlite3.Connection, run_id: str) -> _Words | None:
-    # The table of runs is always ahead of this one, and its key is the number of the row here.
+    # A row has the number of the event that submitted the run, which is the run's first.
     row = connection.execute(
         "SELECT rowid, name, experiment, script, tags, error FROM search"
-        " WHERE rowid = (SELECT seq FROM runs WHERE run_id = ?)",
-        (run_id,),
+        " WHERE rowid = (SELECT seq FROM events WHERE stream = ? AND rseq = 1)",
+        (id_bytes(run_id),),
     ).fetchone()
     if row is None:
         return None

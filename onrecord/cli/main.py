@@ -35,6 +35,7 @@ COMMANDS = {
     "check-receipt": ("onrecord.cli.check_receipt", "Check a receipt, without the workspace."),
     "check-proof": ("onrecord.cli.check_proof", "Check a proof, without the workspace."),
     "keygen": ("onrecord.cli.keygen", "Make a key to sign checkpoints with."),
+    "backup": ("onrecord.cli.backup", "Copy the ledger to a file, also while runs go on."),
     "rebuild": ("onrecord.cli.rebuild", "Make the read models again from the events."),
     "completion": ("onrecord.cli.completion", "Print the shell completion for bash, zsh or fish."),
 }
@@ -80,7 +81,7 @@ class LazyGroup(click.Group):
 def group() -> None:
     """Every run, on record: run training scripts and keep a verifiable history of them, offline.
 
-    A run is named by its id, a unique start of it, or @last. Every command that prints data takes --json.
+    A run is named by its id, a unique start of it, @last, or @best:METRIC. Every command that prints data takes --json.
     """
 
 

@@ -200,7 +200,7 @@ def test_a_killed_command_leaves_its_run_running(tmp_path: Path) -> None:
     process, pids = begin_family(tmp_path)
     process.kill()
     process.communicate()
-    assert shown(tmp_path)["status"] == "Running"
+    wait_until(lambda: shown(tmp_path)["status"] == "Running")
     assert lives(pids[0])
     onrecord("cancel", "--wait", "@last", cwd=tmp_path)
     wait_until(lambda: not any(lives(pid) for pid in pids))

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onrecord import Run, Workspace
+from onrecord import Run, Workspace, spool_reader
 from onrecord.ingest import ingest
 from onrecord.ledger import vectors
 from onrecord.ledger.events import RunMetrics, RunSubmitted, Series
@@ -140,6 +140,13 @@ def test_frames_of_the_first_version_are_read_among_others(folder: Path, points:
     series, _ = read_series(old + written(folder, points) + old)
     expected = [("old", 0.25, NO_STEP), ("loss", 0.5, 3)]
     assert read_by_name(series) == by_name([*expected, *points, *expected])
+
+
+def test_names_that_hash_alike_are_told_apart(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_reader, "_PRIME", 0)
+    points: list[Point] = [(name, 0.5, at) for at in range(9) for name in ("aaaaX", "bbbbX", "aaaaY")]
+    series, _ = read_series(written(folder, points))
+    assert read_by_name(series) == by_name(points)
 
 
 def test_one_checksum_over_all_frames_checks_each(folder: Path) -> None:

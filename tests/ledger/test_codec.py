@@ -69,6 +69,20 @@ def test_equal_events_have_equal_ascii_bytes(event: Event) -> None:
     assert json.dumps(json.loads(payload), sort_keys=True, separators=(",", ":")).encode() == payload
 
 
+@given(json_events)
+def test_the_bytes_are_those_of_json_with_sorted_keys(event: Event) -> None:
+    fields = {name: getattr(event, name) for name in attrs.fields_dict(type(event))}
+    document = json.dumps({**fields, "v": event.version}, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    assert encode(event) == (event.type, document.encode())
+
+
+def test_a_refusal_names_the_field() -> None:
+    with pytest.raises(BadEvent, match=r"its size cannot be 1\.5"):
+        encode(attrs.evolve(file(), size=1.5))
+    with pytest.raises(BadEvent, match=r"its tags cannot be \{'k': 1\}"):
+        encode(submitted(tags={"k": 1}))
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
 def test_a_number_that_json_cannot_spell_is_refused(number: float) -> None:
     with pytest.raises(BadEvent) as refusal:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onrecord.ledger.errors import BadFilter
-from onrecord.ledger.filter_lexer import LONGEST
+from onrecord.ledger.filter_lexer import LONGEST, quoted
 from onrecord.ledger.filter_parser import DEEPEST, MOST_CONDITIONS, MOST_KEYS, MOST_VALUES, parse, parse_fields
 from onrecord.ledger.filter_tree import (
     And,
@@ -27,6 +27,7 @@ from onrecord.ledger.filter_tree import (
     Words,
 )
 from onrecord.ledger.filter_values import moment, span
+from onrecord.ledger.text import storable
 
 NOW = 1_790_000_000_000_000
 NAME, STATUS = Field("runs", "name"), Field("runs", "status")
@@ -217,6 +218,14 @@ def test_fields_are_listed_with_their_spelling() -> None:
     for text in ("", "name,", "name status", "nme"):
         with pytest.raises(BadFilter):
             parse_fields(text)
+
+
+@given(name=st.text(min_size=1), value=st.text())
+def test_quoted_text_is_read_back_whatever_it_is(name: str, value: str) -> None:
+    if "\0" in name + value:
+        return
+    found = where(f"tags.{quoted(name)} = {quoted(value)}")
+    assert found == Compare(Field("tags", storable(name)), "=", storable(value))
 
 
 _pieces = st.sampled_from(

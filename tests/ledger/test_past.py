@@ -9,6 +9,7 @@ import pytest
 from make_ledger import ended_well, in_fork, journal, metrics, run_id, series, submitted, tables
 from test_filter_answers import fill
 
+from onrecord.ledger import replay
 from onrecord.ledger.errors import BadFilter, LedgerReadOnly
 from onrecord.ledger.events import RunTagged
 from onrecord.ledger.journal import Journal
@@ -30,12 +31,14 @@ def answers(query: Query, first: str) -> list[object]:
     return [*found, rows, query.experiments(), query.tags(), query.properties(), query.facts(runs), files, points]
 
 
-def test_a_past_ledger_answers_as_a_copy_made_then(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", [11, 10_000])
+def test_a_past_ledger_answers_as_a_copy_made_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    monkeypatch.setattr(replay, "_BATCH", batch)
     with journal(tmp_path) as book:
         fill(book)
         first, size = Query(book).runs()[-1].run_id, book.size()
         (tmp_path / "copy").mkdir()
-        book.fetch("VACUUM INTO ?", (str(tmp_path / "copy" / "ledger.db"),))
+        book.copy_to(tmp_path / "copy" / "ledger.db")
         # What comes later changes runs that were there and adds others.
         late = run_id()
         book.append(late, [submitted(parent=first, tags={"a": "late"}), metrics(series("a", (-5.0,)))])

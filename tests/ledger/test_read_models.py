@@ -135,7 +135,11 @@ def test_the_end_of_a_long_error_is_what_is_found(book: Journal) -> None:
     assert found(book, "~begin") == []
 
 
-def test_every_read_model_made_anew_is_what_it_was_however_it_caught_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", [7, 10_000])
+def test_every_read_model_made_anew_is_what_it_was_however_it_caught_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(replay, "_BATCH", batch)
     chance = random.Random(3)
     with journal(tmp_path) as book:
         fill(book)

@@ -99,6 +99,24 @@ def test_a_reader_sees_all_tags_points_and_files_also_where_no_writer_brought_th
             assert len(Query(book).metrics(other)["loss"]) == 1
             assert [row.run_id for row in Query(book).runs(tags={"late": None})] == [run]
             assert Query(book).spool_position(other) == 10
+            found = Query(book).search("text late and params.alpha = 0.5 order by metrics.loss")
+            assert [row.run_id for row in found.rows] == [run]
+            assert len(Query(book).search("~exp and descendant of " + run_id(0)).rows) == 2
+
+    assert as_a_reader(folder, child)
+
+
+def test_a_reader_is_told_how_the_ledger_was(folder: Path) -> None:
+    with journal(folder) as book:
+        run = finished_run(book)
+        book.append(run, [RunTagged(tags={"late": "1"})])
+
+    def child() -> None:
+        with journal(folder) as book:
+            assert Query(book).at(8).tags() == {run: {"b": "2"}}
+            assert Query(book).at(3).run(run).status == "Running"
+            assert Query(book).search("~late", as_of=8).rows == []
+            assert len(Query(book).search("~late").rows) == 1
 
     assert as_a_reader(folder, child)
 
@@ -120,8 +138,7 @@ def test_a_reader_beside_a_writer_sees_each_new_event(folder: Path) -> None:
 
 
 def _read_twice(folder: Path, run: str, wait: int, tell: int) -> None:
-    with journal(folder) as book:
-        book.database.read_only = True  # no permission needed to look at both tables
+    with Journal(folder / "ledger.db", read_only=True) as book:  # no permission needed to look at both tables
         assert Query(book).tags(run)[run] == {"b": "2"}
         os.write(tell, b"1")
         os.read(wait, 1)
@@ -156,6 +173,17 @@ def test_a_ledger_opened_at_rest_is_opened_again_when_someone_has_written(folder
     assert ended_well(other)
     for descriptor in (reading, writing, told, tell):
         os.close(descriptor)
+
+
+def test_a_writer_that_comes_between_catching_up_and_reading_takes_nothing_away(folder: Path) -> None:
+    with journal(folder) as book:
+        run = finished_run(book)
+    with Journal(folder / "ledger.db", read_only=True) as reader:
+        reader.catch_up()
+        with journal(folder) as book:
+            book.append(run, [RunTagged(tags={"late": "1"})])
+            assert reader.fetch("SELECT name FROM tags ORDER BY 1") == [("b",), ("late",)]
+        assert Query(reader).tags(run) == {run: {"b": "2", "late": "1"}}
 
 
 def test_a_folder_that_is_read_only_and_has_no_ledger_says_so(folder: Path) -> None:

@@ -77,7 +77,7 @@ def test_events_of_unknown_types_and_packed_ones_are_in_a_full_receipt(book: Jou
 
 
 def test_an_erased_event_is_still_bound_though_what_it_said_is_gone(book: Journal, history: History) -> None:
-    with book.transaction(write=True) as connection:
+    with book.transaction() as connection:
         connection.execute("UPDATE events SET payload = NULL, salt = NULL WHERE seq = 9")
     confirmed = check(str(history.receipt(run_id(7))))
     assert (confirmed.run.experiment, confirmed.run.status) == ("", "Failed")

@@ -13,6 +13,7 @@ from make_ledger import journal, metrics, run_id, series, submitted
 from test_filter_answers import RUNS, fill
 
 from onrecord.ledger.errors import AmbiguousRun, BadCursor, BadFilter, UnknownRun
+from onrecord.ledger.filter_lexer import quoted
 from onrecord.ledger.filter_parser import DEEPEST, MOST_CONDITIONS, MOST_VALUES
 from onrecord.ledger.filter_tree import And, Compare, Field, Filter, Matches, Node, OneOf
 from onrecord.ledger.journal import Journal
@@ -55,18 +56,18 @@ def test_what_a_filter_contains_is_never_sql(book: Journal, hostile: str) -> Non
     book.append(run, [begin, metrics(series(hostile, (0.5,)))])
     book.append(other, [submitted()])
     query = Query(book)
-    quoted = '"' + hostile.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    text_of_it = quoted(hostile)
     for text in (
-        f"tags.{quoted} = {quoted}", f"properties.{quoted} = {quoted}", f"params.k = {quoted}",
-        f"metrics.{quoted} = 0.5", f"experiment = {quoted}", f"experiment in ({quoted}, x)",
-        f"experiment contains {quoted}", f"experiment starts with {quoted}", f"tags.{quoted} exists",
-        f"tags.{quoted} = {quoted} order by tags.{quoted}, metrics.{quoted} desc",
-        f"tags.{quoted} = {quoted} order by params.{quoted}, properties.{quoted} desc",
+        f"tags.{text_of_it} = {text_of_it}", f"properties.{text_of_it} = {text_of_it}", f"params.k = {text_of_it}",
+        f"metrics.{text_of_it} = 0.5", f"experiment = {text_of_it}", f"experiment in ({text_of_it}, x)",
+        f"experiment contains {text_of_it}", f"experiment starts with {text_of_it}", f"tags.{text_of_it} exists",
+        f"tags.{text_of_it} = {text_of_it} order by tags.{text_of_it}, metrics.{text_of_it} desc",
+        f"tags.{text_of_it} = {text_of_it} order by params.{text_of_it}, properties.{text_of_it} desc",
     ):  # fmt: skip
         assert rows_of(query, text) == [run], text
-    for text in (f"text {quoted}", f"~{quoted}", f"name like {quoted}", f"error contains {quoted}"):
+    for text in (f"text {text_of_it}", f"~{text_of_it}", f"name like {text_of_it}", f"error contains {text_of_it}"):
         rows_of(query, text)
-    assert rows_of(query, f"not tags.{quoted} exists") == [other]
+    assert rows_of(query, f"not tags.{text_of_it} exists") == [other]
     assert len(query.runs()) == 2
 
 
@@ -185,7 +186,7 @@ def test_a_kin_that_is_not_there_is_named(full: Journal) -> None:
         ("tags.a = x", "tags_by_name (name=? AND value=?)"),
         ("params.a = x", "params_by_text (name=? AND value=?)"),
         ("params.a in (1, 2) and params.b > 5", "params_by_number (name=? AND number>?)"),
-        ("parent = 01h", "runs_parent (parent>? AND parent<?)"),
+        ("parent = 7zz", "runs_parent (parent>? AND parent<?)"),
         ("status in (failed, running)", "runs_status (status=?)"),
         ("created > 2026-01-31 order by name", "runs_created (created_at>?)"),
         ("descendant of @last", "SEARCH d USING PRIMARY KEY (ancestor=?)"),

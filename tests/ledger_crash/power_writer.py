@@ -125,15 +125,15 @@ def role_failing_flushes(writer: Writer) -> None:
 
 def sabotage_early(book: Journal) -> None:
     """Acknowledge before the flush."""
-    flush = book.database.sync
+    flush = book.database.log.sync
 
-    def sync() -> None:
+    def sync(seq: int | None = None) -> None:
         rows = book.fetch("SELECT seq, stream, rseq FROM events ORDER BY seq DESC LIMIT 1")
         for seq, stream, version in rows:
             mark(seq=seq, run=journal.id_text(stream), version=version, durable=True)
-        flush()
+        flush(seq)
 
-    book.database.sync = sync  # type: ignore[method-assign]
+    book.database.log.sync = sync  # type: ignore[method-assign]
 
 
 def sabotage_off(book: Journal) -> None:
@@ -156,8 +156,8 @@ def sabotage_off(book: Journal) -> None:
 
 def sabotage_forget(book: Journal) -> None:
     """After a flush that failed, believe the next one."""
-    assert callable(book.database._write_log_again)
-    book.database._write_log_again = lambda: None  # type: ignore[method-assign]
+    assert callable(book.database.log.write_again)
+    book.database.log.write_again = lambda: None  # type: ignore[method-assign]
 
 
 SABOTAGE: dict[str, Callable[[Journal], None]] = {
@@ -169,7 +169,7 @@ SABOTAGE: dict[str, Callable[[Journal], None]] = {
 
 def main() -> None:
     folder, role, seed, every, *sabotage = sys.argv[1:]
-    assert journal.CHECKPOINT_EVERY == 2000
+    assert journal.CHECKPOINT_EVERY > 1000  # the name that the ledger reads
     journal.CHECKPOINT_EVERY = int(every)
     with Journal(Path(folder) / "ledger.db") as book:
         for name in sabotage:
