@@ -89,6 +89,26 @@ class BadEvent(LedgerError):
     """An event holds something that cannot be stored exactly. Attribute: `event`."""
 
 
+class BadEvidence(LedgerError):
+    """A checkpoint, proof, receipt or key cannot be read. Attributes: `kind`, `line` (from 1, 0 for the whole)."""
+
+
+class ProofFailed(LedgerError):
+    """A checkpoint, proof or receipt can be read and does not prove what it says. Attribute: `kind`."""
+
+
+class SigningUnavailable(LedgerError):
+    """The package that makes and checks Ed25519 signatures is not installed. Attribute: `package`."""
+
+
+class EmptyLedger(LedgerError):
+    """There is no event yet, so there is nothing to name by a checkpoint. Attribute: `path`."""
+
+
+class RunNotSealed(LedgerError):
+    """The run has no seal that a receipt could be made of. Attributes: `run_id`, `status`."""
+
+
 class BadBuckets(LedgerError):
     """Points cannot be shown in so many buckets. Attribute: `buckets`."""
 

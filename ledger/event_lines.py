@@ -13,8 +13,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from onrecord.ledger.origin import StoredEvent
 from onrecord.ledger.shapes import is_int64
+from onrecord.ledger.stored_event import StoredEvent
 
 _dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _HASH_BYTES = 32

@@ -16,11 +16,12 @@ from onrecord.ledger.errors import BadRun, RunDiffers
 from onrecord.ledger.events import RunEvidence, RunImported, RunMetrics, RunSealed
 from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.journal import Journal
-from onrecord.ledger.origin import StoredEvent, fits_its_events, root_of_events, seal_fits, stored_events
+from onrecord.ledger.origin import fits_its_events, root_of_events, seal_fits, stored_events
 from onrecord.ledger.projections import runs
 from onrecord.ledger.replay import RunsReplay
 from onrecord.ledger.run_state import RunState
 from onrecord.ledger.states import TERMINAL, state_after
+from onrecord.ledger.stored_event import StoredEvent
 
 # Of a chunk of points: a conductor packs what 4 MB of a spool hold, or one point that is longer.
 _MOST_BYTES = 256 << 20

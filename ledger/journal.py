@@ -21,6 +21,7 @@ from onrecord.ledger.db import Database
 from onrecord.ledger.errors import LedgerDamaged
 from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.ids import encode as id_text
+from onrecord.ledger.schema import NOT_LAZY
 
 if TYPE_CHECKING:
     # What events are made of is imported by whoever makes or reads them: a list of runs needs none of it,
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
 
 # In batches, events take little room: the log is moved after so many, or when it has grown to its limit.
 CHECKPOINT_EVERY = 20_000
-_HOT = "runs"
 _BATCH = 2000
-_POSITIONS = "SELECT (SELECT coalesce(max(seq), 0) FROM events), min(seq) FROM projections WHERE name != ?"
+_POSITIONS = "SELECT (SELECT coalesce(max(seq), 0) FROM events), min(seq) FROM projections WHERE name NOT IN (?, ?)"
 
 
 def microseconds_now() -> int:
@@ -201,6 +201,33 @@ class Journal:
         with self._reading() as connection:
             return connection.execute(sql, parameters).fetchall()
 
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """The connection in a transaction under the writers' lock, for which others wait: be short.
+
+        Raises LedgerReadOnly, NewerLedger.
+        """
+        with self._mutex, self._explaining as database:
+            connection = database.writable()
+            with database.lock, _Transaction(connection):
+                yield connection
+
+    def sync(self) -> None:
+        """Bring everything that is committed to the disk; does nothing where the ledger cannot be written.
+
+        Raises LedgerLost and LedgerDamaged when the disk does not confirm it.
+        """
+        size = self.size()
+        if not self.database.read_only:
+            self._flush(size)
+
+    @contextmanager
+    def reader(self) -> Iterator[sqlite3.Connection]:
+        """A connection of its own, in a read transaction and with room for temporary tables; closed afterwards."""
+        # Reading keeps a fork from coming between.
+        with self._reading(), closing(self.database.reader()) as connection, _Transaction(connection, "BEGIN"):
+            yield connection
+
     def size(self) -> int:
         """How many events the ledger has."""
         return int(self.fetch("SELECT coalesce(max(seq), 0) FROM events")[0][0])
@@ -229,7 +256,7 @@ class Journal:
         with self._reading() as connection:
             if self.database.newer is not None:
                 return False
-            last, position = connection.execute(_POSITIONS, (_HOT,)).fetchone()
+            last, position = connection.execute(_POSITIONS, NOT_LAZY).fetchone()
             return bool(last > position)
 
     def _project(self, connection: sqlite3.Connection, begin: str) -> bool:

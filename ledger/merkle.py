@@ -8,7 +8,7 @@ All numbers big-endian.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
 EMPTY = sha256(b"").digest()
@@ -32,40 +32,61 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(b"\x01" + left + right).digest()
 
 
+def parents(nodes: Sequence[bytes]) -> list[bytes]:
+    """The nodes one level up; an odd last one has none yet."""
+    return [sha256(b"\x01" + left + right).digest() for left, right in zip(nodes[::2], nodes[1::2], strict=False)]
+
+
 class Frontier:
-    """A tree that grows leaf by leaf and keeps only the roots of its complete subtrees (log2 n of them).
+    """A tree that grows and keeps only the roots of its complete subtrees (log2 n of them).
 
     >>> tree = Frontier()
     >>> tree.root() == EMPTY
     True
     """
 
-    def __init__(self) -> None:
-        self.size = 0
-        self._subtrees: list[bytes] = []
+    def __init__(self, size: int = 0, subtrees: Mapping[int, bytes] | None = None) -> None:
+        """An empty tree, or one of `size` leaves with its complete `subtrees` by height."""
+        self.size = size
+        # By height: the node that still waits for its right neighbour.
+        self._waiting = dict(subtrees or {})
 
     def add(self, leaf: bytes) -> None:
         """Append one leaf of 32 bytes."""
-        size = self.size
-        while size & 1:
-            leaf = node_hash(self._subtrees.pop(), leaf)
-            size >>= 1
-        self._subtrees.append(leaf)
-        self.size += 1
+        self.extend([leaf])
+
+    def extend(self, leaves: Sequence[bytes]) -> list[tuple[int, int, list[bytes]]]:
+        """Append leaves of 32 bytes. Returns the nodes that are complete now, leaves left out, from low to high:
+        the height, the index of the first one at that height, and its neighbours with it.
+        """
+        made, height, level, first = [], 0, list(leaves), self.size
+        self.size += len(level)
+        while level:
+            if height:
+                made.append((height, first, level))
+            if first & 1:
+                level, first = [self._waiting.pop(height), *level], first - 1
+            if len(level) & 1:
+                self._waiting[height] = level[-1]
+            level, first, height = parents(level), first >> 1, height + 1
+        return made
 
     def root(self) -> bytes:
         """The root over all leaves so far, 32 bytes."""
-        if not self._subtrees:
+        if not self._waiting:
             return EMPTY
-        root = self._subtrees[-1]
-        for left in reversed(self._subtrees[:-1]):
-            root = node_hash(left, root)
-        return root
+        low, *higher = (self._waiting[height] for height in sorted(self._waiting))
+        for left in higher:
+            low = node_hash(left, low)
+        return low
 
 
 def root_of(leaves: Iterable[bytes]) -> bytes:
     """The RFC 6962 root over `leaves`, 32 bytes."""
-    tree = Frontier()
-    for leaf in leaves:
-        tree.add(leaf)
-    return tree.root()
+    level = list(leaves)
+    if not level:
+        return EMPTY
+    while len(level) > 1:
+        # What has no right neighbour goes up as it is.
+        level = parents(level) + level[len(level) & ~1 :]
+    return level[0]

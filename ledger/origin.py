@@ -9,40 +9,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from onrecord.ledger import merkle
+from onrecord.ledger.checkpoint import name_of
 from onrecord.ledger.codec import decode
 from onrecord.ledger.events import RunImported, RunSealed
 from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.recorded import Recorded
-
-ORIGIN = "onrecord/"
-
-
-class StoredEvent(NamedTuple):
-    """A row of the events of one run. `at` in microseconds since the epoch, UTC; 16 bytes of salt, 32 of `commitment`.
-
-    `salt` and `payload` are None where they were erased.
-    """
-
-    seq: int
-    version: int
-    type: str
-    at: int
-    salt: bytes | None
-    payload: bytes | None
-    commitment: bytes
-
-    def leaf(self, stream: bytes, seq: int) -> bytes:
-        """The leaf of the event where it had the number `seq`."""
-        return merkle.leaf_hash(seq, stream, self.version, self.at, self.type, self.commitment)
-
-    def recorded(self, run_id: str) -> Recorded:
-        """The event as readers have it."""
-        return Recorded.stored(self.seq, run_id, self.version, self.type, self.at, self.payload)
-
+from onrecord.ledger.stored_event import StoredEvent
 
 # The event that makes a ledger this one and no other: its first, or, where that came with an import and another
 # ledger has it too, the import of that run, which is salted at random. Nothing that comes later changes it.
@@ -55,7 +30,7 @@ SELECT leaf FROM events WHERE seq = coalesce(
 def origin_of(journal: Journal) -> str | None:
     """The name of this ledger, from its first own event; None while it has none."""
     rows = journal.fetch(FIRST_OWN_LEAF)
-    return ORIGIN + rows[0][0].hex()[:32] if rows else None
+    return name_of(rows[0][0]) if rows else None
 
 
 def origin_told_by(stream: bytes, events: Sequence[StoredEvent]) -> str | None:
@@ -63,7 +38,7 @@ def origin_told_by(stream: bytes, events: Sequence[StoredEvent]) -> str | None:
     if not events or events[0].seq != 1:
         return None
     own = next((event for event in reversed(events) if event.type == RunImported.type), events[0])
-    return ORIGIN + own.leaf(stream, own.seq).hex()[:32]
+    return name_of(own.leaf(stream))
 
 
 def stored_events(journal: Journal, run_id: str) -> list[StoredEvent]:
@@ -81,8 +56,13 @@ def seal_fits(seal: Recorded, stream: bytes, events: Sequence[StoredEvent]) -> b
     event, before = seal.event, events[: seal.version - 1]
     if not isinstance(event, RunSealed) or event.count != len(before):
         return False
-    seqs = next(filter(None, map(_seqs, events[seal.version :])), None)
-    return root_of_events(before, stream, seqs or [one.seq for one in events]) == event.root
+    seqs = seqs_under_seal(seal.version, events) or [one.seq for one in events]
+    return root_of_events(before, stream, seqs) == event.root
+
+
+def seqs_under_seal(version: int, events: Sequence[StoredEvent]) -> list[int] | None:
+    """The numbers of the events where the seal that is event `version` of the run was made; None: here."""
+    return next(filter(None, map(_seqs, events[version:])), None)
 
 
 def fits_its_events(imported: Recorded, stream: bytes, events: Sequence[StoredEvent]) -> bool:

@@ -12,6 +12,7 @@ from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.projections import ALL, HOT, LAZY, Tables
 from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.run_state import TYPES, RunState
+from onrecord.ledger.schema import NOT_LAZY
 
 Progress = Callable[[int, int], None]
 Row = tuple[int, bytes, int, str, int, bytes | None]
@@ -81,7 +82,7 @@ def project_batch(connection: sqlite3.Connection) -> bool:
     if not rows:
         return False
     reached = rows[-1][0]
-    connection.execute("UPDATE projections SET seq = max(seq, ?) WHERE name != ?", (reached, HOT.NAME))
+    connection.execute("UPDATE projections SET seq = max(seq, ?) WHERE name NOT IN (?, ?)", (reached, *NOT_LAZY))
     return bool(connection.execute("SELECT max(seq) > ? FROM events", (reached,)).fetchone()[0])
 
 
@@ -109,7 +110,7 @@ def rebuild(connection: sqlite3.Connection, progress: Progress | None = None) ->
     for index in indexes:
         connection.execute(index)
     for model in ALL:
-        seq = 0 if model is HOT else done
+        seq = 0 if model.NAME in NOT_LAZY else done
         connection.execute("INSERT OR REPLACE INTO projections VALUES (?, ?, ?)", (model.NAME, model.VERSION, seq))
     return done
 

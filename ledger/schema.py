@@ -15,4 +15,7 @@ PROJECTION_VERSIONS = {
     "families": 1,
     "search": 1,
     "views": 1,
+    "tree": 1,
 }
+# Those that do not catch up when they are read: the table of runs is never behind, the tree only wanted for proofs.
+NOT_LAZY = ("runs", "tree")

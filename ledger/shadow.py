@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from onrecord.ledger.projections import ALL, HOT, LAZY, Tables
+from onrecord.ledger.projections import ALL, HOT, LAZY, Tables, tree
 from onrecord.ledger.replay import INDEX, fill, fill_runs, statements
 
 
@@ -25,9 +25,9 @@ def hide_stored(connection: sqlite3.Connection) -> None:
     script = ["CREATE TEMP TABLE projections(name TEXT PRIMARY KEY, version INTEGER, seq INTEGER);"]
     script.append("INSERT INTO temp.projections SELECT * FROM main.projections;")
     anew = [model for model in ALL if stored.get(model.NAME) != model.VERSION]
-    hidden: list[Tables] = [*LAZY, *([HOT] if HOT in anew else [])]
+    hidden: list[Tables] = [*LAZY, *(model for model in (HOT, tree) if model in anew)]
     for model in hidden:
-        script.append(_temporary(model.SCHEMA))
+        script.append(temporary(model.SCHEMA))
         if model in anew:
             values = f"('{model.NAME}', {model.VERSION}, 0)"
             script.append(f"INSERT OR REPLACE INTO temp.projections VALUES {values};")  # noqa: S608
@@ -47,7 +47,7 @@ def hide_all(connection: sqlite3.Connection, seq: int) -> None:
     connection.execute("BEGIN")
     connection.execute("CREATE TABLE temp.projections(name TEXT PRIMARY KEY, version INTEGER, seq INTEGER)")
     connection.execute(f"CREATE TEMP VIEW events AS SELECT * FROM main.events WHERE seq <= {int(seq)}")  # noqa: S608
-    script = [statement for model in (HOT, *LAZY) for statement in statements(_temporary(model.SCHEMA))]
+    script = [statement for model in (HOT, *LAZY) for statement in statements(temporary(model.SCHEMA))]
     # The indexes last: sorted rows go into them in a fraction of the time.
     for statement in script:
         if not statement.startswith(INDEX):
@@ -61,7 +61,8 @@ def hide_all(connection: sqlite3.Connection, seq: int) -> None:
     connection.execute("COMMIT")
 
 
-def _temporary(schema: str) -> str:
+def temporary(schema: str) -> str:
+    """The statements of a read model's schema for tables that live as long as the connection."""
     return (
         schema.replace("CREATE TABLE ", "CREATE TABLE temp.")
         .replace("CREATE VIRTUAL TABLE ", "CREATE VIRTUAL TABLE temp.")

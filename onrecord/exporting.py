@@ -25,7 +25,8 @@ from onrecord.ledger.errors import RunNotEnded
 from onrecord.ledger.event_lines import event_lines
 from onrecord.ledger.events import FileRecorded, RunSubmitted
 from onrecord.ledger.ids import decode
-from onrecord.ledger.origin import StoredEvent, origin_of, root_of_events, stored_events
+from onrecord.ledger.origin import origin_of, root_of_events, stored_events
+from onrecord.ledger.stored_event import StoredEvent
 from onrecord.snapshot.gc import needed_by
 from onrecord.workspace import Workspace
 

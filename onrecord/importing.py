@@ -13,7 +13,8 @@ from onrecord.ledger.event_lines import parse_event_lines
 from onrecord.ledger.events import RunEvidence
 from onrecord.ledger.ids import decode
 from onrecord.ledger.imports import check_run, import_run, is_present
-from onrecord.ledger.origin import StoredEvent, origin_told_by
+from onrecord.ledger.origin import origin_told_by
+from onrecord.ledger.stored_event import StoredEvent
 from onrecord.snapshot.digest import digest_of, hasher
 from onrecord.snapshot.errors import SnapshotError
 from onrecord.snapshot.gc import needed

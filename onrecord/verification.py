@@ -1,22 +1,55 @@
-"""The whole history checked: the ledger's hashes and states, and every object that a run refers to."""
+"""The whole history checked: the ledger, every object that a run refers to, and the checkpoints kept outside."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import attrs
+
+from onrecord import anchors
 from onrecord.errors import OnRecordError
+from onrecord.git_anchor import REF, kept_in_git
 from onrecord.ledger.audit import Audit, audit
+from onrecord.ledger.audit_event import Finding
+from onrecord.ledger.checkpoint import Checkpoint, name_of, what_became_of
 from onrecord.ledger.events import PayloadErased
+from onrecord.ledger.origin import origin_of
 from onrecord.snapshot.digest import from_hex
 from onrecord.snapshot.errors import SnapshotError
 from onrecord.snapshot.manifest import objects_of
 from onrecord.workspace import Workspace
 
+STATE = "the last checkpoint in the state directory"
+GIT = f"the checkpoint in {REF}"
 
-def verify(workspace: Workspace) -> Audit:
-    """Everything that is wrong, by name; `objects` of the answer holds all that were read."""
+
+@attrs.define
+class Verification:
+    """What a check of the whole history found. `checkpoint` names what was checked, None for an empty ledger.
+
+    `compared`: the checkpoints from outside of the ledger that it was compared with, by what they are.
+    """
+
+    audit: Audit
+    checkpoint: Checkpoint | None
+    compared: dict[str, Checkpoint]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Everything that is wrong, by name."""
+        return self.audit.findings
+
+
+def verify(workspace: Workspace, since: Mapping[str, Checkpoint] | None = None) -> Verification:
+    """Everything that is wrong, by name; `audit.objects` of the answer holds all that were read.
+
+    `since`: more checkpoints that the history must go on from, by what they are. Where nothing is wrong, the
+    ledger's new checkpoint is kept in the user's state directory.
+    """
     while True:
-        result = _verify(workspace)
+        result = _verify(workspace, since or {})
         # Files that were erased meanwhile are no finding.
-        if not result.findings or not _erased_since(workspace, result.events):
+        if not result.findings or not _erased_since(workspace, result.audit.events):
             return result
 
 
@@ -24,8 +57,37 @@ def _erased_since(workspace: Workspace, seq: int) -> bool:
     return any(recorded.type == PayloadErased.type for recorded in workspace.journal.read(after=seq))
 
 
-def _verify(workspace: Workspace) -> Audit:
-    result = audit(workspace.journal)
+def _verify(workspace: Workspace, since: Mapping[str, Checkpoint]) -> Verification:
+    compared, unreadable = _outside(workspace, since)
+    result = audit(workspace.journal, sizes=[old.size for old in compared.values()])
+    result.findings += unreadable
+    origin = name_of(result.own_leaf) if result.own_leaf else "an empty one"
+    for name, old in compared.items():
+        problem = what_became_of(old, origin, result.events, result.roots.get)
+        if problem:
+            result.wrong(name, problem)
+    _check_objects(workspace, result)
+    checkpoint = Checkpoint(origin, result.events, bytes.fromhex(result.root)) if result.events else None
+    if checkpoint and not result.findings:
+        anchors.keep(workspace, checkpoint)
+    return Verification(result, checkpoint, compared)
+
+
+def _outside(workspace: Workspace, since: Mapping[str, Checkpoint]) -> tuple[dict[str, Checkpoint], list[Finding]]:
+    origin = origin_of(workspace.journal)
+    known = anchors.kept(workspace, origin)
+    compared = {STATE if place == 0 else f"{STATE} ({old.origin})": old for place, old in enumerate(known)}
+    unreadable = []
+    try:
+        in_git = kept_in_git(workspace.path)
+        if in_git:
+            compared[GIT] = in_git
+    except OnRecordError as problem:
+        unreadable.append(Finding(GIT, f"{problem.what}: {problem.why}"))
+    return {**compared, **since}, unreadable
+
+
+def _check_objects(workspace: Workspace, result: Audit) -> None:
     for snapshot_id in sorted(result.snapshots):
         try:
             result.objects.update(objects_of(workspace.store, snapshot_id))
@@ -36,7 +98,6 @@ def _verify(workspace: Workspace) -> Audit:
     for name in sorted(result.objects):
         if not _is_address(name):
             result.wrong(f"object {name}", "no object can have this name: 64 hex digits are an address")
-    return result
 
 
 def _is_address(name: str) -> bool:

@@ -187,6 +187,9 @@ def _make_folders(layout: Layout) -> None:
     # git leaves the folder alone without anyone editing the project's .gitignore.
     (layout.root / ".gitignore").write_text("*\n")
     if not layout.config.exists():
+        from onrecord.anchors import forget
+
+        forget(layout.root)
         layout.config.write_text("# Settings of this onrecord workspace.\nversion = 1\n")
 
 

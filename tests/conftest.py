@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -10,6 +15,11 @@ settings.register_profile("default", deadline=None, suppress_health_check=[Healt
 settings.load_profile("default")
 # A hundred rounds of a loop on a busy machine.
 _LONG_SECONDS = 1800
+
+
+# No test leaves a checkpoint in the state directory of whoever runs the tests, in whatever process it works.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="onrecord-tests-state-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,8 +1,8 @@
 """Read models: tables that can be dropped and rebuilt from the events at any time, one file each.
 
 `runs` is kept in the transaction that appends, because every append reads it; the others catch up
-lazily from a position that is stored in the same transaction as their rows. When all are made anew, `runs` is
-filled last: a read model that catches up asks its own tables and the events, never `runs`.
+lazily from a position that is stored in the same transaction as their rows, `tree` only for proofs. When all are
+made anew, `runs` is filled last: a read model that catches up asks its own tables and the events, never `runs`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Protocol
 
-from onrecord.ledger.projections import attributes, families, files, metrics, params, runs, search, views
+from onrecord.ledger.projections import attributes, families, files, metrics, params, runs, search, tree, views
 from onrecord.ledger.recorded import Recorded
 
 
@@ -46,4 +46,4 @@ class Projection(Tables, Protocol):
 
 HOT = runs
 LAZY: tuple[Projection, ...] = (attributes, params, files, metrics, families, search)
-ALL: tuple[Tables, ...] = (HOT, *LAZY, views)
+ALL: tuple[Tables, ...] = (HOT, *LAZY, views, tree)

@@ -27,6 +27,21 @@ def open_workspace() -> Workspace:
     return workspace
 
 
+def warn_of_changed_history(workspace: Workspace) -> None:
+    """Say it loudly where the ledger has gone back behind its last checkpoint. Costs two small reads.
+
+    Commands that write call this. They go on: a run that is refused is lost, and the checkpoint stays as it is.
+    """
+    from onrecord.anchors import HistoryChanged, problem_at_a_glance
+    from onrecord.cli.text import Style, printable
+
+    problem = problem_at_a_glance(workspace)
+    if problem:
+        style = Style(sys.stderr)
+        for line in str(HistoryChanged.of(workspace, problem)).split("\n"):
+            click.echo(f"{style.red('onrecord:')} {printable(line)}", err=True)
+
+
 def open_run(text: str) -> Run:
     """The run that `text` names, in the workspace of the current folder."""
     return open_workspace().get_run(text)

@@ -1,7 +1,7 @@
 """What the command's exit code says."""
 
 OK = 0
-PROBLEM = 1  # what was asked for failed, or `verify` found something wrong
+PROBLEM = 1  # what was asked for failed; `verify` found something wrong; a receipt or proof does not hold
 USAGE = 2  # the command line cannot be understood
 TIME_LIMIT = 124  # `run`: the run was ended by its time limit, as timeout(1) says it
 BEFORE_THE_SCRIPT = 125  # `run`: the script was not started, so no code of its own can be meant

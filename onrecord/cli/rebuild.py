@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import click
 
-from onrecord.cli.common import json_option, open_workspace, print_json
+from onrecord.cli.common import json_option, open_workspace, print_json, warn_of_changed_history
 from onrecord.cli.text import narrate
 
 
@@ -21,7 +21,9 @@ def command(as_json: bool) -> None:
     All or nothing: when it is interrupted, the former tables are there. Runs that want to record something
     meanwhile wait for it.
     """
-    journal, begun = open_workspace().journal, time.monotonic()
+    workspace = open_workspace()
+    warn_of_changed_history(workspace)
+    journal, begun = workspace.journal, time.monotonic()
     with _progress() as progress:
         events = journal.rebuild(progress)
     seconds = time.monotonic() - begun

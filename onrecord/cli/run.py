@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from onrecord.cli import exit_codes
-from onrecord.cli.common import json_option, print_json
+from onrecord.cli.common import json_option, print_json, warn_of_changed_history
 from onrecord.cli.duration import Duration
 from onrecord.cli.foreground import stream
 from onrecord.cli.text import narrate, printable, size
@@ -31,6 +31,7 @@ from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 @click.option("--target", help="The compute target (default: local).")
 @click.option("--timeout", type=Duration(), metavar="TIME", help="End the run after this long: 90s, 15m, 2h.")
 @click.option("-k", "--keep", multiple=True, metavar="FOLDER", help="Record this folder besides outputs and logs.")
+@click.option("--checkpoint", is_flag=True, help="Print the history's checkpoint on stderr at the end.")
 @click.option("-d", "--detach", is_flag=True, help="Return at once and print the run's id.")
 @json_option
 @click.argument("script")
@@ -44,6 +45,7 @@ def command(
     target: str | None,
     timeout: float | None,
     keep: tuple[str, ...],
+    checkpoint: bool,
     detach: bool,
     as_json: bool,
     script: str,
@@ -68,6 +70,7 @@ def command(
     executor_named(config.checked().target)
     chosen = checked_experiment_name(experiment or _experiment_name(folder))
     workspace = _workspace()
+    warn_of_changed_history(workspace)
     workspace.recover(0)
     run = Experiment(workspace, chosen).submit(config, _tags(tags), display_name=name)
     _narrate_submit(run, chosen)
@@ -78,9 +81,18 @@ def command(
             print(run.id)
         return exit_codes.OK
     code = stream(run, script_output_to_stderr=as_json)
+    if checkpoint:
+        _narrate_checkpoint(workspace)
     if as_json:
         print_json(_document(run))
     return code
+
+
+def _narrate_checkpoint(workspace: Workspace) -> None:
+    from onrecord.cli.evidence import described
+    from onrecord.ledger.history import History
+
+    narrate(f"checkpoint: {described(History(workspace.journal).checkpoint())}")
 
 
 def _source_and_script(source: Path | None, script: str) -> tuple[Path, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,35 +12,67 @@ from onrecord.cli import exit_codes
 from onrecord.cli.common import json_option, open_workspace, print_json
 from onrecord.cli.text import Style, narrate, printable
 
+if TYPE_CHECKING:
+    from onrecord.verification import Verification
+
 
 @click.command()
+@click.option(
+    "--since",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="CHECKPOINT",
+    help="Prove that the history extends the checkpoint in this file; repeatable.",
+)
 @json_option
-def command(as_json: bool) -> int:
-    """Compute every hash again, replay every state, read every object; exit code 1 where something is wrong."""
+def command(since: tuple[Path, ...], as_json: bool) -> int:
+    """Compute every hash again, replay every state, read every object; exit code 1 where something is wrong.
+
+    The history must also go on from the last checkpoint in the user's state directory, and from the one in the
+    git repository where there is one.
+    """
+    from onrecord.cli.evidence import read_checkpoint
     from onrecord.verification import verify
 
-    result = verify(open_workspace())
+    kept = {f"the checkpoint in {path}": read_checkpoint(path) for path in since}
+    result = verify(open_workspace(), kept)
     if as_json:
-        print_json(
-            {
-                "ok": not result.findings,
-                "events": result.events,
-                "runs": result.runs,
-                "objects": len(result.objects),
-                "erased": result.erased,
-                "root": result.root,
-                "findings": [{"where": finding.where, "problem": finding.problem} for finding in result.findings],
-            }
-        )
-        return exit_codes.PROBLEM if result.findings else exit_codes.OK
-    style = Style(sys.stdout)
-    for finding in result.findings:
+        print_json(_document(result))
+    else:
+        _print(result)
+    return exit_codes.PROBLEM if result.findings else exit_codes.OK
+
+
+def _document(result: Verification) -> dict[str, Any]:
+    from onrecord.cli.evidence import checkpoint_document
+
+    audit = result.audit
+    return {
+        "ok": not audit.findings,
+        "events": audit.events,
+        "runs": audit.runs,
+        "objects": len(audit.objects),
+        "erased": audit.erased,
+        "root": audit.root,
+        "origin": result.checkpoint.origin if result.checkpoint else None,
+        "compared": [{"what": what, **checkpoint_document(old)} for what, old in result.compared.items()],
+        "findings": [{"where": finding.where, "problem": finding.problem} for finding in audit.findings],
+    }
+
+
+def _print(result: Verification) -> None:
+    style, audit = Style(sys.stdout), result.audit
+    for finding in audit.findings:
         print(f"{style.red('wrong')}  {printable(finding.where)}: {printable(finding.problem)}")
-    if result.findings:
-        narrate(f"{len(result.findings)} findings in {result.events} events of {result.runs} runs")
-        return exit_codes.PROBLEM
+    if audit.findings:
+        narrate(f"{len(audit.findings)} findings in {audit.events} events of {audit.runs} runs")
+        changed = {finding.where for finding in audit.findings} & result.compared.keys()
+        if changed:
+            narrate("if you restored or replaced this workspace yourself: onrecord checkpoint --accept")
+        return
     print(
-        f"{style.green('intact')}  {result.events} events of {result.runs} runs, {len(result.objects)} objects;"
-        f" root {result.root}"
+        f"{style.green('intact')}  {audit.events} events of {audit.runs} runs, {len(audit.objects)} objects;"
+        f" root {audit.root}"
     )
-    return exit_codes.OK
+    for what, old in result.compared.items():
+        print(f"{style.green('extends')}  {printable(what)}: {old.size} events")

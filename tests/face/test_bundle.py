@@ -25,7 +25,8 @@ from onrecord.ledger.errors import NewerLedger, RunDiffers, RunNotEnded
 from onrecord.ledger.event_lines import event_lines, parse_event_lines
 from onrecord.ledger.events import RunEvidence, RunMetrics, RunTagged, Series, Unknown
 from onrecord.ledger.ids import decode
-from onrecord.ledger.origin import StoredEvent, origin_of, root_of_events, stored_events
+from onrecord.ledger.origin import origin_of, root_of_events, stored_events
+from onrecord.ledger.stored_event import StoredEvent
 from onrecord.snapshot.digest import digest_bytes
 from onrecord.snapshot.errors import ObjectCorrupt, ObjectMissing
 from onrecord.verification import verify

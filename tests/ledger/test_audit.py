@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from make_ledger import DIGEST, ended_well, file, finished_run, in_fork, journal
 
 from onrecord.ledger import merkle
 from onrecord.ledger.audit import Audit, audit
+from onrecord.ledger.audit_hashes import HashCheck
 from onrecord.ledger.events import RunRunning, RunTagged
 from onrecord.ledger.journal import Journal
 
@@ -225,3 +227,125 @@ def test_an_audit_is_of_one_moment_whatever_is_appended_between_its_questions(bo
         result = audit(hurried)
         assert (result.events, result.findings) == (16, [])
     assert book.size() > 17
+
+
+LAZY_CHANGES = [
+    ("tags", "UPDATE tags SET value = 'x' WHERE name = 'b'"),
+    ("tags", "DELETE FROM tags"),
+    ("tags", "INSERT INTO tags SELECT run_id, 'made up', 'x' FROM runs LIMIT 1"),
+    ("properties", "UPDATE properties SET value = 'x'"),
+    ("files", "UPDATE files SET digest = 'ff', size = 1"),
+    ("metrics", "UPDATE metrics SET last = 7"),
+    ("metrics", "DELETE FROM metrics"),
+    ("spools", "UPDATE spools SET position = 0"),
+]
+
+
+@pytest.mark.parametrize(("table", "change"), LAZY_CHANGES)
+def test_a_change_of_any_read_model_is_found_in_its_row_and_a_rebuild_mends_it(
+    book: Journal, runs: list[str], table: str, change: str
+) -> None:
+    book.catch_up()
+    result = tamper(book, change)
+    assert result.findings
+    where = tuple(f"table {table}, {run}" for run in runs)
+    assert all(finding.where.startswith(where) for finding in result.findings)
+    assert audit(book, read_models=False).findings == []
+    book.rebuild()
+    assert audit(book).findings == []
+
+
+def test_read_models_that_have_not_caught_up_are_compared_as_far_as_they_are(book: Journal, runs: list[str]) -> None:
+    assert book.fetch("SELECT count(*) FROM tags") == [(0,)]
+    assert audit(book).findings == []
+    book.catch_up()
+    book.append(run_id(), [submitted(tags={"later": "1"})])
+    assert audit(book).findings == []
+
+
+def test_a_read_model_that_went_wrong_as_a_whole_is_not_listed_row_by_row(book: Journal) -> None:
+    book.append(run_id(), [submitted(tags={str(number): "1" for number in range(100)})])
+    book.catch_up()
+    assert len(tamper(book, "UPDATE tags SET value = '2'").findings) == 40
+
+
+def test_the_roots_at_the_sizes_that_are_asked_for_are_those_of_so_many_events(book: Journal, runs: list[str]) -> None:
+    leaves = [leaf for (leaf,) in book.fetch("SELECT leaf FROM events ORDER BY seq")]
+    result = audit(book, sizes=[1, 7, 7, 16, 17])
+    assert result.roots == {size: merkle.root_of(leaves[:size]) for size in (1, 7, 16)}
+    assert result.own_leaf == leaves[0]
+
+
+def test_the_hashes_are_checked_alike_in_a_second_process_and_in_this_one(book: Journal, runs: list[str]) -> None:
+    tamper(
+        book,
+        "UPDATE events SET payload = CAST(payload || x'20' AS BLOB) WHERE seq = 4",
+        "UPDATE events SET type = CAST(x'ff' AS TEXT) WHERE seq = 6",
+        "UPDATE events SET ts = ts + 1 WHERE seq = 16",
+        "UPDATE events SET payload = NULL, salt = NULL WHERE seq = 3",
+    )
+    for beside in (False, True):
+        with HashCheck(book, book.database.path, 16, beside=beside) as hashes:
+            assert hashes.answer() == ([3, 4, 6, 16], [])
+            # Asked again it is found here.
+            assert hashes.answer() == ([3, 4, 6, 16], [])
+
+
+def test_a_second_process_that_cannot_do_it_leaves_it_to_this_one(
+    book: Journal, runs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tamper(book, "UPDATE events SET ts = ts + 1 WHERE seq = 16")
+    with HashCheck(book, tmp_path / "elsewhere" / "ledger.db", 16, beside=True) as hashes:
+        assert hashes.answer()[0] == [16]
+    monkeypatch.setattr("sys.executable", str(tmp_path / "no python"))
+    with HashCheck(book, book.database.path, 16, beside=True) as hashes:
+        assert hashes.answer()[0] == [16]
+
+
+def test_a_second_process_that_is_not_asked_any_more_is_ended(book: Journal, runs: list[str]) -> None:
+    with HashCheck(book, book.database.path, 16, beside=True) as hashes:
+        process = hashes.process
+        assert process is not None
+    assert process.returncode is not None
+
+
+def test_a_leaf_over_a_type_that_is_not_text_is_no_leaf(book: Journal, runs: list[str]) -> None:
+    (stream, rseq, at, commitment) = book.fetch("SELECT stream, rseq, ts, pcommit FROM events WHERE seq = 16")[0]
+    entry = b"RLE\x01" + (16).to_bytes(8, "big") + stream + rseq.to_bytes(8, "big") + at.to_bytes(8, "big")
+    leaf = hashlib.sha256(b"\x00" + entry + b"\x00\x01\xff" + commitment).hexdigest()
+    result = tamper(book, f"UPDATE events SET type = CAST(x'ff' AS TEXT), leaf = x'{leaf}' WHERE seq = 16")  # noqa: S608
+    assert "event 16" in places(result)
+
+
+def test_a_second_seal_counts_the_events_under_the_first_too(book: Journal) -> None:
+    run = finished_run(book)
+    book.append(run, [RunTagged(tags={"late": "1"})], seal=True)
+    assert audit(book).findings == []
+    (stream, rseq, kind, at, commitment) = book.fetch(
+        "SELECT stream, rseq, type, ts, pcommit FROM events WHERE seq = 2"
+    )[0]
+    # Somebody who changes an event and makes its leaf anew: each seal over it gives them away.
+    leaf = merkle.leaf_hash(2, stream, rseq, at + 1, kind, commitment).hex()
+    result = tamper(book, f"UPDATE events SET ts = ts + 1, leaf = x'{leaf}' WHERE seq = 2")  # noqa: S608
+    assert [finding.where for finding in result.findings] == ["event 8", "event 10"]
+
+
+def test_findings_come_in_the_order_of_the_events(book: Journal, runs: list[str]) -> None:
+    result = tamper(book, "DELETE FROM events WHERE seq = 5", "UPDATE events SET ts = ts + 1 WHERE seq IN (2, 12)")
+    numbers = [int(each.where.split()[1]) for each in result.findings if each.where.startswith("event ")]
+    assert numbers == sorted(numbers)
+    assert {2, 6, 12} <= set(numbers)
+
+
+def test_a_rebuild_in_many_batches_makes_the_same_read_models_as_one(
+    book: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A run's words, tags and points come long after it was submitted.
+    run = finished_run(book)
+    other = run_id()
+    book.append(other, [submitted(), *[RunTagged(tags={str(number): "x"}) for number in range(7)]])
+    book.append(run, [RunTagged(tags={"late": "1"}, removed=["b"]), file("late")])
+    monkeypatch.setattr("onrecord.ledger.replay._BATCH", 3)
+    book.rebuild()
+    assert audit(book).findings == []
+    assert book.fetch("SELECT count(*) FROM search WHERE tags LIKE '%late%'") == [(1,)]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onrecord.ledger.event_lines import event_lines, parse_event_lines
-from onrecord.ledger.origin import StoredEvent
+from onrecord.ledger.stored_event import StoredEvent
 
 int64 = st.integers(-(2**63), 2**63 - 1)
 hashes = st.binary(min_size=32, max_size=32)
