@@ -160,7 +160,7 @@ def test_forks_while_threads_read_disturb_neither_them_nor_the_children(tmp_path
 
         def forks() -> None:
             try:
-                for _ in range(200 if long_form else 5):
+                for _ in range(40 if long_form else 5):
                     assert ended_well(in_fork(child))
                     book.append(run, [RunTagged()])
             finally:
@@ -168,7 +168,7 @@ def test_forks_while_threads_read_disturb_neither_them_nor_the_children(tmp_path
 
         _in_threads(forks, *[lambda which=which: reading(which) for which in range(3)])  # type: ignore[misc]
         assert all(counts)
-        assert book.size() == 8 + 2 * (200 if long_form else 5)
+        assert book.size() == 8 + 2 * (40 if long_form else 5)
         assert audit(book).findings == []
 
 
