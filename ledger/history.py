@@ -74,6 +74,10 @@ class History:
         size = size or self._journal.size()
         return Checkpoint(origin, size, self.root_at(size))
 
+    def checkpoint_at_seal(self, run_id: str) -> Checkpoint:
+        """What names the history up to the run's last seal. Raises UnknownRun, RunNotSealed."""
+        return self.checkpoint(self._sealed_events(run_id)[1].seq)
+
     def root_at(self, size: int) -> bytes:
         """The root over the first `size` events, by the stored nodes."""
         return self._roots([(0, size)])[0]

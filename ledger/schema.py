@@ -8,9 +8,9 @@ TRIGGERS = frozenset({"events_are_never_deleted", "events_are_never_changed", "e
 # with others has them dropped and made again from the events.
 PROJECTION_VERSIONS = {
     "runs": 2,
-    "attributes": 1,
+    "attributes": 2,
     "params": 1,
-    "files": 1,
+    "files": 2,
     "metrics": 2,
     "families": 1,
     "search": 1,

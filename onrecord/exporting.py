@@ -24,6 +24,7 @@ from onrecord.errors import OnRecordError
 from onrecord.ledger.errors import RunNotEnded
 from onrecord.ledger.event_lines import event_lines
 from onrecord.ledger.events import FileRecorded, RunSubmitted
+from onrecord.ledger.history import History
 from onrecord.ledger.ids import decode
 from onrecord.ledger.origin import origin_of, root_of_events, stored_events
 from onrecord.ledger.stored_event import StoredEvent
@@ -58,8 +59,9 @@ def export_runs(
 ) -> Exported:
     """Write runs that have ended, and all that they refer to, into the new file `path`: the same runs, the same bytes.
 
-    `receipts`: by run, what this ledger proves of it. `progress` is told the bytes written and the bytes in all.
-    The file appears whole or not at all. Raises RunNotEnded, BundleExists, ObjectMissing, ObjectCorrupt.
+    With each run goes its receipt, as of its seal, or the text that `receipts` has of it. `progress` is told the
+    bytes written and the bytes in all. The file appears whole or not at all. Raises RunNotEnded, BundleExists,
+    ObjectMissing, ObjectCorrupt.
     """
     if path.exists() and not overwrite:
         raise BundleExists(
@@ -71,7 +73,10 @@ def export_runs(
         partial = Path(file.name)
         try:
             with workspace.store.in_use(), tempfile.TemporaryFile(dir=path.parent) as runs:
-                done = _write(workspace, sorted(set(run_ids)), receipts or {}, runs, file.file, progress)
+                wanted = sorted(set(run_ids))
+                if receipts is None:
+                    receipts = _receipts(workspace, wanted)
+                done = _write(workspace, wanted, receipts, runs, file.file, progress)
             file.flush()
             os.fsync(file.fileno())
             partial.chmod(0o666 & ~_umask())
@@ -109,6 +114,12 @@ def _refuse_living(workspace: Workspace, run_ids: Iterable[str]) -> None:
             run_id=living[0].run_id,
             status=living[0].status,
         )
+
+
+def _receipts(workspace: Workspace, run_ids: Sequence[str]) -> dict[str, str]:
+    # Of the moment of the seal: the ledger grows on, and the same runs are to make the same bytes.
+    history = History(workspace.journal)
+    return {run_id: str(history.receipt(run_id, history.checkpoint_at_seal(run_id))) for run_id in run_ids}
 
 
 def _write(

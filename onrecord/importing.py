@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 from onrecord.bundle import BadBundle, Bundle, BundledRun, events_name, object_name, receipt_name
 from onrecord.exporting import referred_to
-from onrecord.ledger.errors import BadRun
+from onrecord.ledger.errors import BadEvidence, BadRun, ProofFailed
 from onrecord.ledger.event_lines import parse_event_lines
 from onrecord.ledger.events import RunEvidence
 from onrecord.ledger.ids import decode
 from onrecord.ledger.imports import check_run, import_run, is_present
 from onrecord.ledger.origin import origin_told_by
+from onrecord.ledger.receipt import check
+from onrecord.ledger.receipt_text import parse_receipt
 from onrecord.ledger.stored_event import StoredEvent
 from onrecord.snapshot.digest import digest_of, hasher
 from onrecord.snapshot.errors import SnapshotError
@@ -74,7 +76,7 @@ def _check(workspace: Workspace, bundle: Bundle, watch: _Watch) -> list[BundledR
     new, wanted = list[BundledRun](), set[str]()
     for run in bundle.manifest.runs:
         events = _events(bundle, run)
-        _receipt(bundle, run)
+        _check_receipt(bundle, run, events)
         wanted |= _needed(bundle, run, events)
         if not is_present(workspace.journal, run.run_id, events):
             new.append(run)
@@ -108,7 +110,7 @@ def _events(bundle: Bundle, run: BundledRun) -> list[StoredEvent]:
 
 
 def _receipt(bundle: Bundle, run: BundledRun) -> list[RunEvidence]:
-    """The receipt of a run, as an event; what it proves is looked at by whoever trusts the ledger that wrote it."""
+    """The receipt of a run, as an event."""
     if run.receipt is None:
         return []
     name = receipt_name(run.run_id)
@@ -116,9 +118,25 @@ def _receipt(bundle: Bundle, run: BundledRun) -> list[RunEvidence]:
         text = bundle.read(name).decode()
     except UnicodeDecodeError as problem:
         raise bundle.bad("it is not text", name) from problem
-    if text.split("\n")[1:2] != [f"run {run.run_id}"]:
-        raise bundle.bad("it is the receipt of another run", name)
     return [RunEvidence(kind=RECEIPT, text=text)]
+
+
+def _check_receipt(bundle: Bundle, run: BundledRun, events: list[StoredEvent]) -> None:
+    """Refuse a receipt that does not hold, or is not of these events. Whether its ledger is to be trusted is for
+    whoever holds a checkpoint of it: onrecord check-receipt."""
+    for evidence in _receipt(bundle, run):
+        name = receipt_name(run.run_id)
+        try:
+            check(evidence.text)
+            receipt = parse_receipt(evidence.text)
+        except (BadEvidence, ProofFailed) as problem:
+            raise bundle.bad(f"it does not hold: {problem.what}", name) from problem
+        if receipt.run_id != run.run_id:
+            raise bundle.bad("it is the receipt of another run", name)
+        if receipt.inclusion.checkpoint.origin != bundle.manifest.origin:
+            raise bundle.bad("it is not from the ledger that the bundle names", name)
+        if receipt.seal not in events:
+            raise bundle.bad("the seal that it proves is not among the run's events", name)
 
 
 def _needed(bundle: Bundle, run: BundledRun, events: list[StoredEvent]) -> set[str]:

@@ -24,8 +24,10 @@ from onrecord.ledger import merkle
 from onrecord.ledger.errors import NewerLedger, RunDiffers, RunNotEnded
 from onrecord.ledger.event_lines import event_lines, parse_event_lines
 from onrecord.ledger.events import RunEvidence, RunMetrics, RunTagged, Series, Unknown
+from onrecord.ledger.history import History
 from onrecord.ledger.ids import decode
 from onrecord.ledger.origin import origin_of, root_of_events, stored_events
+from onrecord.ledger.receipt import check
 from onrecord.ledger.stored_event import StoredEvent
 from onrecord.snapshot.digest import digest_bytes
 from onrecord.snapshot.errors import ObjectCorrupt, ObjectMissing
@@ -90,12 +92,12 @@ def test_any_tar_program_can_unpack_a_bundle(tmp_path: Path) -> None:
     export_runs(found, [run.id], tmp_path / "bundle")
     with tarfile.open(tmp_path / "bundle") as archive:
         names = archive.getnames()
-        assert names[:2] == [MANIFEST, f"runs/{run.id}/events.jsonl"]
-        for name in names[2:]:
+        assert names[:3] == [MANIFEST, f"runs/{run.id}/events.jsonl", f"runs/{run.id}/receipt.txt"]
+        for name in names[3:]:
             member = archive.extractfile(name)
             assert member is not None
             assert digest_bytes(member.read()) == name.removeprefix("objects/")
-    assert all(len(name) == 72 for name in names[2:])
+    assert all(len(name) == 72 for name in names[3:])
 
 
 def test_a_ledger_that_begins_with_an_import_has_a_name_of_its_own(tmp_path: Path) -> None:
@@ -253,14 +255,44 @@ def test_descendants_are_found_at_every_depth(tmp_path: Path) -> None:
 def test_a_receipt_travels_with_its_run(tmp_path: Path) -> None:
     a, b = workspace(tmp_path / "a"), workspace(tmp_path / "b")
     run = recorded(a)
-    receipt = f"onrecord/receipt@v1\nrun {run.id}\n…\n"
-    export_runs(a, [run.id], tmp_path / "bundle", receipts={run.id: receipt})
+    export_runs(a, [run.id], tmp_path / "bundle")
     import_bundle(b, tmp_path / "bundle")
     *_, last = b.journal.read(run.id)
-    assert last.event == RunEvidence(kind="receipt", text=receipt)
-    export_runs(a, [run.id], tmp_path / "other", receipts={run.id: receipt.replace(run.id, "0" * 26)})
-    with pytest.raises(BadBundle):
-        import_bundle(workspace(tmp_path / "c"), tmp_path / "other")
+    assert isinstance(last.event, RunEvidence)
+    # It proves what it did where it was made, and fits the run's own receipt here.
+    before = check(last.event.text)
+    assert before.checkpoint.origin == origin_of(a.journal)
+    here = check(str(History(b.journal).receipt(run.id)))
+    assert (here.run_root, here.run.status) == (before.run_root, before.run.status)
+    assert here.checkpoint.origin == origin_of(b.journal)
+
+
+def test_a_receipt_that_does_not_hold_or_is_not_of_the_run_is_refused(tmp_path: Path) -> None:
+    a, other = workspace(tmp_path / "a"), workspace(tmp_path / "other")
+    run, second, foreign = recorded(a), recorded(a), recorded(other)
+    good = str(History(a.journal).receipt(run.id))
+    forged = {
+        "it does not hold": good.replace("run.completed", "run.failed"),
+        "it is the receipt of another run": str(History(a.journal).receipt(second.id)),
+        "it does not hold: line": "onrecord/receipt@v1\n",
+        "the receipt of another run": str(History(other.journal).receipt(foreign.id)),
+    }
+    for number, (why, text) in enumerate(forged.items()):
+        export_runs(a, [run.id], tmp_path / f"forged{number}", receipts={run.id: text})
+        found = workspace(tmp_path / f"c{number}")
+        with pytest.raises(BadBundle, match=why):
+            import_bundle(found, tmp_path / f"forged{number}")
+        assert found.journal.size() == 0
+
+
+def test_a_receipt_of_another_ledger_that_has_the_run_too_is_refused(tmp_path: Path) -> None:
+    a, b = workspace(tmp_path / "a"), workspace(tmp_path / "b")
+    run = recorded(a)
+    carried(a, b, tmp_path / "one")
+    theirs = str(History(b.journal).receipt(run.id))
+    export_runs(a, [run.id], tmp_path / "forged", receipts={run.id: theirs})
+    with pytest.raises(BadBundle, match="not from the ledger that the bundle names"):
+        import_bundle(workspace(tmp_path / "c"), tmp_path / "forged")
 
 
 # ---- forgeries -------------------------------------------------------------------------------------------------
@@ -569,7 +601,7 @@ def test_two_who_import_the_same_at_once_take_it_in_once(good: tuple[Path, str, 
     found = workspace(tmp_path / "a")
     others = [start("import", str(good[0]), "--json", cwd=found.path) for _ in range(3)]
     done = [json.loads(other.communicate(timeout=100)[0]) for other in others]
-    assert sum(one["events"] for one in done) == found.journal.size() == 20
+    assert sum(one["events"] for one in done) == found.journal.size() == 22
     assert len(found.query.runs()) == 2
     assert verify(found).findings == []
 
@@ -584,7 +616,7 @@ def test_an_import_that_is_killed_anywhere_has_taken_in_whole_runs_and_can_be_re
         killed = killed_at(
             line, ("imports.py", "importing.py"), lambda folder=found.path: _import_there(folder, good[0])
         )
-        assert found.journal.size() in (0, 10, 20)
+        assert found.journal.size() in (0, 11, 22)
         assert verify(found).findings == []
         assert sorted(run_id for part in import_bundle(found, good[0])[1:3] for run_id in part) == list(good[1:])
         assert verify(found).findings == []
