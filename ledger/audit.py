@@ -253,7 +253,7 @@ def _check_imports(journal: Journal, imports: list[tuple[bytes, Recorded]], resu
 def _erased_since(journal: Journal, last: int, replay: RunsReplay) -> set[str]:
     # Erasing goes on beside an audit, and takes payloads away that it has not read yet.
     rows = journal.fetch(
-        "SELECT seq, stream, rseq, type, ts, payload FROM events WHERE seq > ? AND type = ?",
+        "SELECT seq, stream, rseq, type, ts, payload FROM events WHERE seq > ? AND type = ? AND length(stream) = 16",
         (last, PayloadErased.type),
     )
     for seq, stream, version, kind, at, payload in rows:

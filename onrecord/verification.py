@@ -47,14 +47,16 @@ def verify(workspace: Workspace, since: Mapping[str, Checkpoint] | None = None) 
     ledger's new checkpoint is kept in the user's state directory.
     """
     while True:
+        before = workspace.journal.size()
         result = _verify(workspace, since or {})
         # Files that were erased meanwhile are no finding.
-        if not result.findings or not _erased_since(workspace, result.audit.events):
+        if not result.findings or not _erased_since(workspace, before):
             return result
 
 
 def _erased_since(workspace: Workspace, seq: int) -> bool:
-    return any(recorded.type == PayloadErased.type for recorded in workspace.journal.read(after=seq))
+    sql = "SELECT 1 FROM events WHERE seq > ? AND type = ? LIMIT 1"
+    return bool(workspace.journal.fetch(sql, (seq, PayloadErased.type)))
 
 
 def _verify(workspace: Workspace, since: Mapping[str, Checkpoint]) -> Verification:

@@ -108,7 +108,7 @@ def test_runs_are_exported_and_imported_with_their_logs_and_files(command: Comma
     assert done["bytes"] == Path(path).stat().st_size
     imported = json.loads(command("import", path, "--json", cwd=b.path).out)
     assert sorted(imported["imported"]) == sorted([parent.id, child.id])
-    assert (imported["present"], imported["events"]) == ([], 20)
+    assert (imported["present"], imported["events"]) == ([], 22)
     again = command("import", path, cwd=b.path)
     assert (again.code, again.err.count("is here already")) == (0, 2)
     assert command("logs", child.id, cwd=b.path).out == b"hello\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import subprocess
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,12 @@ pathlib.Path("outputs/shared.txt").write_text("the same in every run" * 20)
 
 
 def files_with(folder: Path, secret: str = SECRET) -> list[str]:
-    return sorted(
-        str(path.relative_to(folder))
-        for path in folder.rglob("*")
-        if secret in path.name or (path.is_file() and secret.encode() in path.read_bytes())
-    )
+    # In a process of its own: opening and closing the ledger here would drop the locks that SQLite holds for us.
+    said = subprocess.run(["grep", "-rlaF", "-e", secret, folder], capture_output=True, text=True, check=False)
+    assert said.returncode in (0, 1), said.stderr
+    found = {Path(line) for line in said.stdout.splitlines()}
+    found |= {path for path in folder.rglob("*") if secret in path.name}
+    return sorted(str(path.relative_to(folder)) for path in found)
 
 
 def secretive_run(folder: Path) -> Run:

@@ -131,7 +131,8 @@ def test_metrics_tags_and_properties_are_there_while_the_run_runs(tmp_path: Path
     assert run.get_metrics() == {"loss": 0.5}
     assert run.tags == {"from": "script"}
     assert run.properties == {"seed": "7"}
-    assert run.status == "Running"
+    # The script does not wait for the record of its start.
+    wait_until(lambda: run.status == "Running")
     assert run.workspace.recover() == []
     go.touch()
     run.wait_for_completion()
