@@ -24,7 +24,6 @@ from figures import print_figure
 
 from onrecord.ledger import ids
 from onrecord.ledger.append import Append
-from onrecord.ledger.codec import encode
 from onrecord.ledger.events import (
     RunCompleted,
     RunFinalizing,
@@ -120,8 +119,7 @@ def fill(journal: Journal, runs: int) -> None:
             noise = hashlib.blake2b(str(index).encode(), digest_size=10).digest()
             run_id, created = ids.encode(ids.new_id(start + index * 60_000, noise)), (start + index * 60_000) * 1000
             writer = Append(connection, run_id, created, lambda size: b"\0" * size)
-            for event in life(index, created):
-                writer.add(*encode(event), event)  # type: ignore[arg-type]
+            writer.add(Append.prepared(life(index, created), lambda size: b"\0" * size))
             writer.seal()
             writer.done()
         connection.execute("COMMIT")
@@ -132,11 +130,16 @@ def fill(journal: Journal, runs: int) -> None:
 
 def ready(folder: Path, runs: int) -> Journal:
     """The ledger with so many runs, made where it is not there."""
-    path = folder / f"queries-{runs}.db"
-    made = path.exists()
+    path, partial = folder / f"queries-{runs}.db", folder / f"queries-{runs}.partial.db"
+    if not path.exists():
+        # Under another name until it is whole: an interrupted one would answer at once.
+        for left in folder.glob(f"{partial.name}*"):
+            left.unlink()
+        with Journal(partial) as journal:
+            fill(journal, runs)
+        partial.rename(path)
     journal = Journal(path)
-    if not made:
-        fill(journal, runs)
+    assert journal.fetch("SELECT count(*) FROM runs") == [(runs,)], f"{path} is not a ledger of {runs} runs"
     return journal
 
 

@@ -55,6 +55,11 @@ CREATE TABLE metric_buckets(
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE spools(run_id TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
+_STANDING = (
+    "SELECT 0, count, 0, 0, first_step, first_at, NULL, NULL, NULL, last, minimum, NULL, NULL, maximum, NULL, NULL"
+    " FROM metrics WHERE run_id = ? AND name = ?"
+)
+_INSERT_SPOOL = "INSERT INTO spools VALUES (?, ?) ON CONFLICT DO UPDATE SET position = max(position, excluded.position)"
 _INSERT_METRIC = "INSERT OR REPLACE INTO metrics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_CHUNK = "INSERT INTO metric_chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_BUCKET = f"INSERT OR REPLACE INTO metric_buckets VALUES (?, ?, ?{', ?' * len(Bucket._fields)})"  # noqa: S608
@@ -63,6 +68,7 @@ _INSERT_BUCKET = f"INSERT OR REPLACE INTO metric_buckets VALUES (?, ?, ?{', ?' *
 def apply(connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
     """Take events into the tables."""
     touched: dict[tuple[str, str], _Metric] = {}
+    standing, spools = _Standing(connection), dict[str, int]()
     for recorded in batch:
         event = recorded.event
         if not isinstance(event, events.RunMetrics):
@@ -70,22 +76,38 @@ def apply(connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
         for place, series in enumerate(event.series):
             if len(series.values):
                 key = recorded.run_id, storable(series.name)
-                metric = touched.get(key) or touched.setdefault(key, _Metric(connection, *key))
+                metric = touched.get(key) or touched.setdefault(key, _Metric(connection, key, standing.of(key)))
                 metric.take(recorded.seq, place, series)
-        connection.execute(
-            "INSERT INTO spools VALUES (?, ?) ON CONFLICT DO UPDATE SET position = max(position, excluded.position)",
-            (recorded.run_id, event.spool_end),
-        )
+        spools[recorded.run_id] = max(event.spool_end, spools.get(recorded.run_id, 0))
+    rows = _Rows()
     for metric in touched.values():
-        metric.write(connection)
+        metric.give(rows)
+    rows.write(connection)
+    connection.executemany(_INSERT_SPOOL, spools.items())
+
+
+class _Rows:
+    """What a batch makes, written table by table: a statement for each row costs more than the row."""
+
+    def __init__(self) -> None:
+        self.metrics: list[tuple[object, ...]] = []
+        self.chunks: list[tuple[object, ...]] = []
+        self.buckets: list[tuple[object, ...]] = []
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        connection.executemany(_INSERT_METRIC, self.metrics)
+        connection.executemany(_INSERT_CHUNK, self.chunks)
+        connection.executemany(_INSERT_BUCKET, self.buckets)
 
 
 class _Metric:
     """One metric while a batch is taken."""
 
-    def __init__(self, connection: sqlite3.Connection, run_id: str, name: str) -> None:
-        self._key = run_id, name
-        self._total = _standing(connection, self._key)
+    def __init__(self, connection: sqlite3.Connection, key: tuple[str, str], total: Bucket | None) -> None:
+        self._connection = connection
+        self._key = key
+        # All points so far as one bucket, of which only what the table of metrics has is known.
+        self._total = total
         self._count = self._total.points if self._total else 0
         full = self._count - self._count % SIZE
         # Of the lowest level: the one that is not full yet, then the new ones.
@@ -107,16 +129,15 @@ class _Metric:
         if self._waiting >= SIZE:
             self._sum_up()
 
-    def write(self, connection: sqlite3.Connection) -> None:
-        """Bring everything into the tables."""
+    def give(self, rows: _Rows) -> None:
+        """Add its rows to those that are to be written."""
         if self._waiting:
             self._sum_up()
         if self._total is None:
             return
-        connection.execute(_INSERT_METRIC, (*self._key, *self._standing_now(self._total)))
-        connection.executemany(_INSERT_CHUNK, self._chunks)
-        rows = ((*self._key, level, *bucket) for level, bucket in self._pyramid(connection))
-        connection.executemany(_INSERT_BUCKET, rows)
+        rows.metrics.append((*self._key, *self._standing_now(self._total)))
+        rows.chunks += self._chunks
+        rows.buckets += [(*self._key, level, *bucket) for level, bucket in self._pyramid()]
 
     def _standing_now(self, total: Bucket) -> tuple[object, ...]:
         kind, last_step, last_at = self._last
@@ -132,7 +153,7 @@ class _Metric:
         self._buckets += buckets
         self._parts, self._waiting = [], 0
 
-    def _pyramid(self, connection: sqlite3.Connection) -> Iterator[tuple[int, Bucket]]:
+    def _pyramid(self) -> Iterator[tuple[int, Bucket]]:
         """The new buckets of every level, with their level."""
         full = self._buckets
         if self._count % SIZE:
@@ -142,20 +163,28 @@ class _Metric:
             yield from ((level, bucket) for bucket in full)
             above = size * RATIO
             begin, first = full[0].start - full[0].start % above, full[0].start
-            children = _stored(connection, self._key, level, begin, first) + full
+            children = _stored(self._connection, self._key, level, begin, first) + full
             groups = (children[place : place + RATIO] for place in range(0, len(children), RATIO))
             full = [merged(group) for group in groups if len(group) == RATIO]
             level, size = level + 1, above
 
 
-def _standing(connection: sqlite3.Connection, key: tuple[str, str]) -> Bucket | None:
-    """All points so far as one bucket, of which only what the table of metrics has is known."""
-    row = connection.execute(
-        "SELECT 0, count, 0, 0, first_step, first_at, NULL, NULL, NULL, last, minimum, NULL, NULL, maximum, NULL, NULL"
-        " FROM metrics WHERE run_id = ? AND name = ?",
-        key,
-    ).fetchone()
-    return row and Bucket._make(row)
+class _Standing:
+    """How metrics stand before a batch."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        # Whether a run has any: most runs have all their metrics in one batch when the tables are made anew.
+        self._known: dict[str, bool] = {}
+
+    def of(self, key: tuple[str, str]) -> Bucket | None:
+        """All points of a metric as one bucket, of which only what the table of metrics has is known."""
+        run_id = key[0]
+        if run_id not in self._known:
+            found = self._connection.execute("SELECT 1 FROM metrics WHERE run_id = ? LIMIT 1", (run_id,))
+            self._known[run_id] = found.fetchone() is not None
+        row = self._connection.execute(_STANDING, key).fetchone() if self._known[run_id] else None
+        return row and Bucket._make(row)
 
 
 def _stored(connection: sqlite3.Connection, key: tuple[str, str], level: int, begin: int, end: int) -> list[Bucket]:
