@@ -14,6 +14,7 @@ from onrecord.spool import NO_STEP, SpoolWriter
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
+    from onrecord.environment import Environment
     from onrecord.experiment import Experiment
     from onrecord.ledger.buckets import Bucket
     from onrecord.ledger.query import FileRow, RunRow
@@ -31,6 +32,10 @@ class UnknownFile(OnRecordError):
 
 class PropertyExists(OnRecordError):
     """A property is written once. Attributes: `run_id`, `name`, `value` (the one that stays)."""
+
+
+class NothingKnown(OnRecordError):
+    """The run does not say what is asked for. Attribute: `run_id`."""
 
 
 class NotInARun(OnRecordError):
@@ -96,6 +101,23 @@ class Run:
         from onrecord.documents import details_document
 
         return details_document(self)
+
+    def get_environment(self) -> Environment:
+        """The environment that the run was submitted with, as it was defined then; changing it changes no run.
+
+        Raises NothingKnown where the run has none, or where it was erased.
+        """
+        from onrecord.environment import environment_from
+
+        document = self.workspace.query.config(self.id).get("environment")
+        if document is None:
+            raise NothingKnown(
+                f"run {self.id} does not say what environment it had",
+                why="it was not submitted from a configuration, or what it said was erased",
+                next_step=f"onrecord show {self.id}",
+                run_id=self.id,
+            )
+        return environment_from(document)
 
     def get_warnings(self) -> list[str]:
         """What its conductor could not do, or what a reader should know; empty until it has ended."""

@@ -8,10 +8,12 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
 from face_make import project, run_to_end, submit, wait_until
 
-from onrecord import Experiment, Workspace
+from onrecord import Environment, Experiment, Workspace
 from onrecord.ledger.events import RunRunning
+from onrecord.run import NothingKnown
 
 WRITES = """
 import os, pathlib, sys, time
@@ -119,6 +121,19 @@ def test_the_environment_is_a_file_of_the_run(tmp_path: Path) -> None:
     assert inventory["python"]["version"] == sys.version
     assert inventory["platform"]["machine"] == os.uname().machine
     assert {name.lower() for name in inventory["packages"]} >= {"onrecord", "pytest", "attrs"}
+
+
+def test_a_run_tells_the_environment_that_it_was_submitted_with(tmp_path: Path) -> None:
+    environment = Environment("mine", environment_variables={"DEPTH": "3"})
+    environment.python.user_managed_dependencies = True
+    run = run_to_end(tmp_path, "print(1)\n", environment=environment)
+    environment.environment_variables["DEPTH"] = "4"
+    found = run.get_environment()
+    assert (found.name, found.environment_variables) == ("mine", {"DEPTH": "3"})
+    assert found.python.user_managed_dependencies
+    run.erase()
+    with pytest.raises(NothingKnown, match="does not say what environment"):
+        run.get_environment()
 
 
 def test_runs_of_an_experiment_are_found_by_tag_and_status(tmp_path: Path) -> None:
