@@ -10,7 +10,7 @@ from onrecord.ledger.errors import EmptyLedger, ProofFailed, RunNotSealed, Unkno
 from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.journal import Journal
-from onrecord.ledger.merkle import Frontier, node_hash
+from onrecord.ledger.merkle import Frontier, node_hash, parents
 from onrecord.ledger.origin import origin_of, seqs_under_seal, stored_events
 from onrecord.ledger.projections import tree
 from onrecord.ledger.proof_text import ConsistencyProof, InclusionProof
@@ -164,10 +164,12 @@ class History:
         first = block * _BLOCK
         if (0, first) in found:
             return
-        leaves = self._leaves(first + 1, first + _BLOCK)
-        found.update({(0, first + place): leaf for place, leaf in enumerate(leaves)})
-        for height, _, nodes in Frontier().extend(leaves):
-            found.update({(height, (first >> height) + place): node for place, node in enumerate(nodes)})
+        nodes = self._leaves(first + 1, first + _BLOCK)
+        for height in range(tree.LOWEST):
+            at = first >> height
+            for place, node in enumerate(nodes, at):
+                found[height, place] = node
+            nodes = parents(nodes)
 
     def _computed(self, height: int, index: int) -> bytes:
         """A node that is not stored (yet): from its leaves at the lowest height, else from the two below it."""
