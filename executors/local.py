@@ -285,6 +285,14 @@ def _lost(control: Path) -> Ended:
     return Ended("lost", None, None, message, started, at)
 
 
+def _is_copy(control: Path, order: records.Order) -> bool:
+    # A folder that was moved or renamed keeps its inode; a copy of it has another. 0: of an earlier version.
+    try:
+        return order.folder not in (0, control.stat().st_ino)
+    except OSError:
+        return False
+
+
 def _last_words(control: Path) -> str:
     """The last line of the supervisor's own log, should it have failed."""
     lines = (records.read_bytes(control / records.LOG) or b"").decode("utf-8", "replace").split("\n")
@@ -302,8 +310,12 @@ def _settle(control: Path, lost: Ended) -> Ended:
         token=order.token if order else "",
         outputs=(order.stdout, order.stderr) if order else (),
     )
-    ended_count = tree.end_tree(seed)
-    text = lost.message
+    text, ended_count = lost.message, 0
+    if order is not None and _is_copy(control, order):
+        # Its processes are the original's, which goes on.
+        text = "nobody could learn how it ended: it ran in another folder, of which this is a copy made meanwhile"
+    else:
+        ended_count = tree.end_tree(seed)
     if ended_count:
         text += f"; processes of it that had to be ended: {ended_count}"
     now = time.time_ns() // 1000

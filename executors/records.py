@@ -45,6 +45,7 @@ class Order(NamedTuple):
     stdout: Path
     stderr: Path
     written_at: int
+    folder: int
 
 
 def read_bytes(path: Path) -> bytes | None:
@@ -151,7 +152,9 @@ def read_order(control: Path) -> Order | None:
     logs = [_moved(control, fields, name) for name in (b"stdout", b"stderr")]
     token = fields.get(b"token", b"").decode("ascii", "replace")
     written = fields.get(b"written_at", b"")
-    return Order(token, logs[0], logs[1], int(written) if written.isdigit() else 0)
+    folder = fields.get(b"folder", b"")
+    numbers = [int(value) if value.isdigit() else 0 for value in (written, folder)]
+    return Order(token, logs[0], logs[1], *numbers)
 
 
 def _moved(control: Path, fields: Mapping[bytes, bytes], name: bytes) -> Path:
@@ -172,6 +175,7 @@ def encode_launch(launch: Launch, *, token: str, boot_id: str, written_at: int) 
         ("token", token),
         ("boot_id", boot_id),
         ("written_at", str(written_at)),
+        ("folder", str(launch.control.stat().st_ino)),
         ("working_directory", str(launch.working_directory)),
         ("stdout", str(launch.stdout)),
         ("stderr", str(launch.stderr)),

@@ -23,7 +23,7 @@ from onrecord.ledger.audit_hashes import BATCH, HashCheck
 from onrecord.ledger.events import FileRecorded, PayloadErased, RunImported, RunSealed, RunSubmitted
 from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.journal import Journal
-from onrecord.ledger.origin import FIRST_OWN_LEAF, fits_its_events, seal_fits, stored_events
+from onrecord.ledger.origin import FIRST_OWN_LEAF, erasures_told, fits_its_events, seal_fits, stored_events
 from onrecord.ledger.projections import tree
 from onrecord.ledger.read_models import differences
 from onrecord.ledger.recorded import Recorded
@@ -229,19 +229,27 @@ class _Walk:
 
 def _look_again(journal: Journal, suspects: list[int], result: Audit) -> None:
     """Say what is wrong with the events that are suspected; count those that were erased."""
+    erased: dict[bytes, dict[int, int]] = {}
     for seq in suspects:
         row = journal.fetch(
             "SELECT seq, stream, rseq, CAST(type AS BLOB), ts, salt, payload, pcommit, leaf FROM events WHERE seq = ?",
             (seq,),
         )[0]
         stream, version, kind, payload = row[1], row[2], row[3].decode("utf-8", "replace"), row[6]
-        result.erased += row[5] is None and payload is None
+        if row[5] is None and payload is None:
+            erased.setdefault(stream, {})[version] = seq
         problems = audit_event.hash_problems(row)
         recorded, run_id = Recorded.stored(seq, id_text(stream), version, kind, row[4], payload), id_text(stream)
         if isinstance(recorded.event, RunSealed) and not seal_fits(recorded, stream, stored_events(journal, run_id)):
             problems.append(f"the seal does not fit the events of its run {run_id}")
         for problem in problems:
             result.wrong(f"event {seq}", problem)
+    for stream, versions in erased.items():
+        result.erased += len(versions)
+        told = erasures_told(stored_events(journal, id_text(stream)))
+        for version in versions.keys() - told:
+            problem = "its payload is gone, and no event of its run says that it was erased"
+            result.wrong(f"event {versions[version]}", problem)
 
 
 def _check_imports(journal: Journal, imports: list[tuple[bytes, Recorded]], result: Audit) -> None:
@@ -326,6 +334,9 @@ def _check_database(journal: Journal, faults: list[str], result: Audit) -> bool:
         others = [name for name, row in made if found.get(name) != row and (name in found or name not in TRIGGERS)]
     for name in others:
         result.wrong("the database file", f"{name} is not as onrecord made it")
+    for name, row in found.items():
+        if row[1] == "trigger" and name not in _schema_as_made():
+            result.wrong("the database file", f"the trigger {name} is not onrecord's: it may change what is recorded")
     for fault in faults:
         result.wrong("the database file", fault)
     return not others and not faults

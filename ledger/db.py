@@ -279,13 +279,15 @@ class Database:
             raise problems.no_ledger(self.path, f"there is no folder {self.path.parent}")
         if not self.path.exists():
             raise problems.read_only(self.path, "there is no ledger yet, and the folder is read-only for this user")
-        if self.log.path.exists():
+        # One look: a log that comes up between two would be neither read nor missed.
+        looked = self._look()
+        if looked[-1]:
             return _connect(self.path, "ro")
         # A folder that cannot be written has no room for -shm; without a -wal nothing is hidden in it.
-        self._frozen = self._look()
+        self._frozen = looked
         return _connect(self.path, "ro", "&immutable=1")
 
-    def _look(self) -> object:
+    def _look(self) -> tuple[int, int, int, bool]:
         state = self.path.stat()
         return state.st_ino, state.st_size, state.st_mtime_ns, self.log.path.exists()
 

@@ -57,7 +57,9 @@ def erase(
             [(stream, version) for version in versions],
         )
         place = _place(connection, row, experiment_too)
-        writing.append(run_id, [PayloadErased(versions=versions, reason=reason, by=by, files=files, **place)])
+        # All that are gone by now: an earlier erasure may have lost its own list.
+        gone = _erased(connection, stream)
+        writing.append(run_id, [PayloadErased(versions=gone, reason=reason, by=by, files=files, **place)])
         runs.replace(connection, _replayed(connection, run_id))
         for projection in LAZY:
             _forget(connection, projection, run_id)
@@ -128,6 +130,11 @@ def _ended_row(connection: sqlite3.Connection, run_id: str) -> RunState:
             status=row.status,
         )
     return row
+
+
+def _erased(connection: sqlite3.Connection, stream: bytes) -> list[int]:
+    rows = connection.execute("SELECT rseq FROM events WHERE stream = ? AND payload IS NULL ORDER BY rseq", (stream,))
+    return [version for (version,) in rows]
 
 
 def _erasable(connection: sqlite3.Connection, stream: bytes, kept: Sequence[str]) -> list[int]:

@@ -196,7 +196,7 @@ class RunMetrics(Event):
 
 @attrs.frozen(kw_only=True)
 class PayloadErased(Event):
-    """Payloads of the run's events `versions` were erased; `files`: its files and its source too.
+    """The run's events `versions` have lost their payloads by now; `files`: its files and its source too.
 
     The run keeps its place: `number` in `experiment`, or, where that was erased as well, none, and `numbers` of
     the runs that would move up. Nothing else of what was erased is in here.

@@ -16,7 +16,7 @@ from onrecord.ledger.errors import BadRun, RunDiffers
 from onrecord.ledger.events import RunEvidence, RunImported, RunMetrics, RunSealed
 from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.journal import Journal
-from onrecord.ledger.origin import fits_its_events, root_of_events, seal_fits, stored_events
+from onrecord.ledger.origin import erasures_told, fits_its_events, root_of_events, seal_fits, stored_events
 from onrecord.ledger.projections import runs
 from onrecord.ledger.replay import RunsReplay
 from onrecord.ledger.run_state import RunState
@@ -52,6 +52,10 @@ def check_run(run_id: str, events: Sequence[StoredEvent], root: str) -> None:
                 raise _bad(run_id, f"its seal (event {version}) does not fit its events")
         elif event.type == RunImported.type and not fits_its_events(event.recorded(run_id), stream, events):
             raise _bad(run_id, f"event {version} says that it was imported with other events")
+    told = erasures_told(events)
+    for event in events:
+        if event.payload is None and event.version not in told:
+            raise _bad(run_id, f"event {event.version} has lost its payload, and no event says that it was erased")
     if status not in TERMINAL or not seals:
         raise _bad(run_id, "it has not ended, or was not sealed")
     if root_of_events(events, stream, [event.seq for event in events]) != root:

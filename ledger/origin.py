@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from onrecord.ledger import merkle
 from onrecord.ledger.checkpoint import name_of
 from onrecord.ledger.codec import decode
-from onrecord.ledger.events import RunImported, RunSealed
+from onrecord.ledger.events import PayloadErased, RunImported, RunSealed
 from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.recorded import Recorded
@@ -73,6 +73,16 @@ def fits_its_events(imported: Recorded, stream: bytes, events: Sequence[StoredEv
         and len(event.seqs) == len(before)
         and root_of_events(before, stream, event.seqs) == event.root
     )
+
+
+def erasures_told(events: Sequence[StoredEvent]) -> set[int]:
+    """The versions of a run's events that some `payload.erased` of the run names."""
+    told = set[int]()
+    for stored in events:
+        event = decode(stored.type, stored.payload) if stored.type == PayloadErased.type else None
+        if isinstance(event, PayloadErased):
+            told.update(event.versions)
+    return told
 
 
 def _seqs(stored: StoredEvent) -> list[int] | None:

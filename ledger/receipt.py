@@ -44,13 +44,16 @@ class Confirmed:
     """What a receipt says, every word of it bound to the checkpoint. Times in microseconds since the epoch, UTC.
 
     `events` the run had under its seal, `run_root` is their root; `full` when the receipt holds all of them.
-    `keys` signed the checkpoint. With `known`, it was joined to a checkpoint that the holder already had.
+    `erased` of the events that it shows have no payload: what they said (exit code, error …) is then not known, and
+    whether the ledger's owner or somebody on the way took it out cannot be told. `keys` signed the checkpoint.
+    With `known`, it was joined to a checkpoint that the holder already had.
     """
 
     run: RunState
     events: int
     run_root: bytes
     full: bool
+    erased: int
     checkpoint: Checkpoint
     keys: tuple[PublicKey, ...] = ()
     known: Checkpoint | None = None
@@ -81,9 +84,9 @@ def check(
     signed = tuple(verify(inclusion.checkpoint.as_note(), trusted)) if trusted else ()
     if checkpoint is not None:
         join(inclusion.checkpoint, checkpoint, proof)
-    return Confirmed(
-        run, sealed.count, bytes.fromhex(sealed.root), receipt.full, inclusion.checkpoint, signed, checkpoint
-    )
+    erased = sum(event.payload is None for event in receipt.events)
+    root = bytes.fromhex(sealed.root)
+    return Confirmed(run, sealed.count, root, receipt.full, erased, inclusion.checkpoint, signed, checkpoint)
 
 
 def join(one: Checkpoint, other: Checkpoint, proof: ConsistencyProof | None) -> None:

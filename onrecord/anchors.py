@@ -37,6 +37,23 @@ class HistoryChanged(OnRecordError):
         )
 
 
+class NotKept(OnRecordError):
+    """The last checkpoint cannot be kept outside of the workspace."""
+
+    @classmethod
+    def in_state_directory(cls) -> NotKept:
+        """The error for a state directory that cannot be written."""
+        try:
+            folder = str(state_folder())
+        except RuntimeError:
+            folder = "the state directory of a user without a home"
+        return cls(
+            "the checkpoint could not be kept",
+            why=f"{folder} cannot be written",
+            next_step="onrecord checkpoint -o FILE   (or set XDG_STATE_HOME to a folder that you can write)",
+        )
+
+
 def state_folder() -> Path:
     """Where the user's state is kept (XDG base directory specification). May not exist."""
     given = os.environ.get("XDG_STATE_HOME", "")

@@ -10,6 +10,7 @@ from onrecord.executors.protocol import Ended, Started
 from onrecord.executors.tree import Seed, end_tree
 from onrecord.ledger.events import RunFinalizing, RunRunning
 from onrecord.ledger.journal import Journal
+from onrecord.workspace import VARIABLE
 
 if TYPE_CHECKING:
     import psutil
@@ -51,8 +52,19 @@ def end_processes(control: Path, started: Started | None, grace_seconds: float) 
     deadline = time.monotonic() + grace_seconds + _SUPERVISOR_SECONDS
     while any(_lives(supervisor) for supervisor in supervisors) and time.monotonic() < deadline:
         time.sleep(0.05)
-    if started is not None:
+    if started is not None and _is_of(started.pid, control):
         end_tree(Seed(script=started))
+
+
+def _is_of(pid: int, control: Path) -> bool:
+    """Whether the process was started for the run in this very folder, not for that of which this is a copy."""
+    import psutil
+
+    try:
+        root = psutil.Process(pid).environ().get(VARIABLE)
+    except psutil.Error:
+        return False
+    return root == str(control.parent.parent)
 
 
 def _supervises(process: psutil.Process, control: Path) -> bool:

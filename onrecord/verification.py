@@ -33,6 +33,8 @@ class Verification:
     audit: Audit
     checkpoint: Checkpoint | None
     compared: dict[str, Checkpoint]
+    # Whether the new checkpoint is in the user's state directory.
+    kept: bool = True
 
     @property
     def findings(self) -> list[Finding]:
@@ -70,9 +72,8 @@ def _verify(workspace: Workspace, since: Mapping[str, Checkpoint]) -> Verificati
             result.wrong(name, problem)
     _check_objects(workspace, result)
     checkpoint = Checkpoint(origin, result.events, bytes.fromhex(result.root)) if result.events else None
-    if checkpoint and not result.findings:
-        anchors.keep(workspace, checkpoint)
-    return Verification(result, checkpoint, compared)
+    kept = anchors.keep(workspace, checkpoint) if checkpoint and not result.findings else True
+    return Verification(result, checkpoint, compared, kept)
 
 
 def _outside(workspace: Workspace, since: Mapping[str, Checkpoint]) -> tuple[dict[str, Checkpoint], list[Finding]]:

@@ -6,7 +6,9 @@ survives a crash and a power failure; what is read is checked against its addres
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -246,7 +248,7 @@ class Store:
 
     def _loose(self, place: Place) -> _Reader:
         try:
-            return _Reader(self._layout.loose_object(place.digest))
+            return _Reader(place, self._layout.loose_object(place.digest))
         except FileNotFoundError:
             raise missing_file(place, self._layout.loose_object(place.digest)) from None
 
@@ -267,8 +269,8 @@ class Store:
 class _Reader:
     """A file open for reading."""
 
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    def __init__(self, place: Place, path: Path) -> None:
+        self._fd = open_regular(place, path)
 
     def __enter__(self) -> Self:
         return self
@@ -315,7 +317,7 @@ class _PackFiles:
             raise corrupt(place.digest, f"the index names pack {pack}, which it does not know")
         path = self._layout.pack(name)
         try:
-            owned = _OwnedFd(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+            owned = _OwnedFd(open_regular(place, path))
         except FileNotFoundError:
             raise missing_file(place, path) from None
         if len(self._open) >= self.KEEP:
@@ -333,6 +335,20 @@ class _OwnedFd:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         weakref.finalize(self, os.close, fd)
+
+
+def open_regular(place: Place, path: Path) -> int:
+    """A descriptor of a file of the store; ObjectCorrupt, without waiting, for anything else that has its name."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise corrupt(place.digest, f"{shown(path)} is no regular file") from error
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise corrupt(place.digest, f"{shown(path)} is no regular file")
+    return fd
 
 
 def missing_file(place: Place, path: Path) -> ObjectCorrupt:

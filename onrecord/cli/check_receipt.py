@@ -75,6 +75,7 @@ def _document(confirmed: Confirmed, principal: str | None) -> dict[str, Any]:
         "events": confirmed.events,
         "run_root": confirmed.run_root.hex(),
         "full": confirmed.full,
+        "erased": confirmed.erased,
         "checkpoint": checkpoint_document(confirmed.checkpoint),
         "signed_by": [key.name for key in confirmed.keys],
         "ssh_signed_by": principal,
@@ -84,10 +85,11 @@ def _document(confirmed: Confirmed, principal: str | None) -> dict[str, Any]:
 
 def _facts(confirmed: Confirmed, principal: str | None) -> list[tuple[str, str]]:
     run = confirmed.run
-    ended = f"exit code {run.exit_code}" if run.exit_code is not None else "no exit code"
+    unknown = "no exit code" if not confirmed.erased else "exit code not known"
+    ended = f"exit code {run.exit_code}" if run.exit_code is not None else unknown
     facts = [
         ("run", run.run_id),
-        ("experiment", run.experiment),
+        ("experiment", run.experiment or "not known"),
         ("status", f"{run.status}, {ended}"),
         ("snapshot", run.snapshot_id or "-"),
         ("submitted", local_time(run.created_at)),
@@ -95,6 +97,8 @@ def _facts(confirmed: Confirmed, principal: str | None) -> list[tuple[str, str]]
         ("events", f"{confirmed.events}, root {confirmed.run_root.hex()}"),
         ("in", described(confirmed.checkpoint)),
     ]
+    if confirmed.erased:
+        facts.append(("erased", f"{confirmed.erased} events are shown without what they said: that is not confirmed"))
     signers = [*(key.name for key in confirmed.keys), *([principal] if principal else [])]
     if signers:
         facts.append(("signed by", ", ".join(signers)))

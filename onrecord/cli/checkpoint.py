@@ -57,7 +57,8 @@ def _checkpoint(accept: bool) -> Checkpoint:
     workspace = open_workspace()
     checkpoint = History(workspace.journal).checkpoint()
     if accept:
-        anchors.keep(workspace, checkpoint, go_back=True)
+        if not anchors.keep(workspace, checkpoint, go_back=True):
+            raise anchors.NotKept.in_state_directory()
         narrate(f"from now on this history is expected: {described(checkpoint)}")
         return checkpoint
     problem = anchors.move_on(workspace)

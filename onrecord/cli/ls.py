@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from onrecord.ledger.query import Facts, Query, RunRow
 
 _SHOWN = 30
+_MOST = 1_000_000_000
 _SHORT_ID = 10
 
 
@@ -47,7 +48,9 @@ class _Listed(NamedTuple):
 @click.option("-e", "--experiment", help="Only runs of this experiment.")
 @click.option("-s", "--status", help="Only runs in this state, for example Failed.")
 @click.option("-t", "--tag", "tags", multiple=True, metavar="KEY[=VALUE]", help="Only runs with this tag; repeatable.")
-@click.option("-n", "--limit", type=click.IntRange(1), help=f"At most this many (default {_SHOWN}; --json: all).")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, _MOST), help=f"At most this many (default {_SHOWN}; --json: all)."
+)
 @click.option("-a", "--all", "everything", is_flag=True, help="All of them.")
 @click.option("-c", "--columns", "shown", metavar="FIELDS", help="Show these, for example metrics.loss,params.alpha.")
 @click.option("--after", metavar="CURSOR", help="Go on where a list with a FILTER ended.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 import click
 
@@ -91,6 +93,7 @@ def group() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
+    _prepare_streams()
     failure = exit_codes.BEFORE_THE_SCRIPT if arguments[:1] == ["run"] else exit_codes.PROBLEM
     try:
         code = group.main(args=list(arguments), prog_name="onrecord", standalone_mode=False)
@@ -112,7 +115,24 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as problem:
         _tell(f"{problem.filename or 'the operating system'}: {problem.strerror or problem}")
         return failure
+    except Exception as problem:
+        # Without importing sqlite3 for commands that need none.
+        sqlite = sys.modules.get("sqlite3")
+        if sqlite is None or not isinstance(problem, sqlite.Error):
+            raise
+        _tell(f"the ledger's tables are not as onrecord made them\n  why: {problem}\n  next: onrecord rebuild")
+        return failure
     return code if isinstance(code, int) else exit_codes.OK
+
+
+def _prepare_streams() -> None:
+    """Closed streams are there and lead nowhere; what a terminal's encoding lacks is written as escapes."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as this process lives
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _tell(text: str) -> None:

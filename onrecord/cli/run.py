@@ -105,6 +105,7 @@ def _source_and_script(source: Path | None, script: str) -> tuple[Path, str]:
         return source, script
     here, path = Path.cwd(), Path(script).absolute()
     if not path.is_relative_to(here):
+        narrate(printable(f"the source folder is {path.parent}, where the script is (--source chooses another)"))
         return path.parent, path.name
     if here in (Path.home(), Path(here.anchor)) and path.parent != here:
         narrate(printable(f"the source folder is {path.parent}, not all of {here} (--source chooses another)"))

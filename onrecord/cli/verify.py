@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from onrecord.anchors import NotKept
 from onrecord.cli import exit_codes
 from onrecord.cli.common import json_option, open_workspace, print_json
 from onrecord.cli.text import Style, narrate, printable
@@ -74,5 +75,7 @@ def _print(result: Verification) -> None:
         f"{style.green('intact')}  {audit.events} events of {audit.runs} runs, {len(audit.objects)} objects;"
         f" root {audit.root}"
     )
+    if not result.kept:
+        narrate(printable(f"its checkpoint could not be kept: {NotKept.in_state_directory().why}"))
     for what, old in result.compared.items():
         print(f"{style.green('extends')}  {printable(what)}: {old.size} events")

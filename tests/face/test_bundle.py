@@ -21,11 +21,12 @@ from onrecord.bundle import MANIFEST, BadBundle, Bundle
 from onrecord.exporting import BundleExists, export_runs, with_descendants
 from onrecord.importing import import_bundle
 from onrecord.ledger import merkle
-from onrecord.ledger.errors import NewerLedger, RunDiffers, RunNotEnded
+from onrecord.ledger.errors import BadRun, NewerLedger, RunDiffers, RunNotEnded
 from onrecord.ledger.event_lines import event_lines, parse_event_lines
 from onrecord.ledger.events import RunEvidence, RunMetrics, RunTagged, Series, Unknown
 from onrecord.ledger.history import History
 from onrecord.ledger.ids import decode
+from onrecord.ledger.imports import check_run
 from onrecord.ledger.origin import origin_of, root_of_events, stored_events
 from onrecord.ledger.receipt import check
 from onrecord.ledger.stored_event import StoredEvent
@@ -293,6 +294,16 @@ def test_a_receipt_of_another_ledger_that_has_the_run_too_is_refused(tmp_path: P
     export_runs(a, [run.id], tmp_path / "forged", receipts={run.id: theirs})
     with pytest.raises(BadBundle, match="not from the ledger that the bundle names"):
         import_bundle(workspace(tmp_path / "c"), tmp_path / "forged")
+
+
+def test_payloads_that_were_taken_out_on_the_way_are_refused(good: tuple[Path, str, str], tmp_path: Path) -> None:
+    def stripped(events: list[StoredEvent]) -> list[StoredEvent]:
+        return [one._replace(salt=None, payload=None) if one.type == "run.metrics" else one for one in events]
+
+    found, run_id = Workspace(good[0].parent / "a"), good[1]
+    with pytest.raises(BadRun, match="no event says that it was erased"):
+        events = stripped(stored_events(found.journal, run_id))
+        check_run(run_id, events, str(root_of_events(events, decode(run_id), [one.seq for one in events])))
 
 
 # ---- forgeries -------------------------------------------------------------------------------------------------
@@ -609,8 +620,8 @@ def test_two_who_import_the_same_at_once_take_it_in_once(good: tuple[Path, str, 
 def test_an_import_that_is_killed_anywhere_has_taken_in_whole_runs_and_can_be_repeated(
     good: tuple[Path, str, str], tmp_path: Path, long_form: bool
 ) -> None:
-    step, seen = 1 if long_form else 127, set()
-    for line in range(1, 2000, step):
+    step, seen = 1 if long_form else 173, set()
+    for line in range(1, 6000, step):
         found = workspace(tmp_path / str(line))
         found.close()
         killed = killed_at(

@@ -23,14 +23,14 @@ from onrecord.ledger.query import Query
 forking = pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
 
 
-def _descriptors(name: str) -> int:
+def _descriptors(book: Journal, suffix: str = "") -> int:
     folder = Path("/proc/self/fd")
     if not folder.exists():
         pytest.skip("this system does not list open files")
     found = 0
     for descriptor in folder.iterdir():
         try:
-            found += descriptor.readlink().name == name
+            found += str(descriptor.readlink()) == f"{book.database.path}{suffix}"
         except FileNotFoundError:
             continue
     return found
@@ -107,13 +107,13 @@ def test_readers_of_a_crowd_are_closed_when_it_has_gone(book: Journal) -> None:
     book.size()
     _in_threads(*[work] * 20)
     # Of the database itself SQLite keeps the descriptors, to use them again: closing one would drop locks.
-    before = _descriptors("ledger.db")
+    before = _descriptors(book)
     for _ in range(3):
         _in_threads(*[work] * 20)
-        assert _descriptors("ledger.db-wal") <= 2 + readers.KEPT  # the writer, and the one that is flushed
-    assert _descriptors("ledger.db") == before <= 21
+        assert _descriptors(book, "-wal") <= 2 + readers.KEPT  # the writer, and the one that is flushed
+    assert _descriptors(book) == before <= 21
     book.close()
-    assert _descriptors("ledger.db") == 0 == _descriptors("ledger.db-wal")
+    assert _descriptors(book) == 0 == _descriptors(book, "-wal")
 
 
 def test_a_process_that_only_reads_opens_the_file_once(book: Journal) -> None:
@@ -122,12 +122,12 @@ def test_a_process_that_only_reads_opens_the_file_once(book: Journal) -> None:
     Query(book).runs()
     book.catch_up()
     assert book.size() == 8
-    before = _descriptors("ledger.db")
+    before = _descriptors(book)
     book.close()
-    assert (before, _descriptors("ledger.db")) == (2, 0)  # the catching up wrote
+    assert (before, _descriptors(book)) == (2, 0)  # the catching up wrote
     Query(book).runs()
     book.catch_up()
-    assert _descriptors("ledger.db") == 1
+    assert _descriptors(book) == 1
 
 
 def test_what_reads_cannot_write(book: Journal) -> None:
