@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -355,3 +357,28 @@ def test_control_characters_in_names_never_reach_the_terminal(command: Command, 
     assert "\x1b" not in told.err
     assert "\x1b" not in command("get", "@last", evil, cwd=tmp_path).err
     assert "\x1b" not in command("run", evil, cwd=tmp_path).err
+
+
+def test_closed_streams_and_narrow_encodings_are_no_traceback(history: Path, tmp_path: Path) -> None:
+    history = shutil.copytree(history, tmp_path / "copy")
+    environment = clean_environment(PYTHONIOENCODING="ascii")
+    onrecord("run", "-n", "a \N{PARTY POPPER}", "train.py", cwd=history, env=environment)
+    said = onrecord("ls", cwd=history, env=environment)
+    assert said.returncode == 0, said.stderr
+    assert b"\\U0001f389" in said.stdout
+    line = f"exec {sys.executable} -m onrecord ls >&-"
+    closed = subprocess.run(["sh", "-c", line], cwd=history, env=clean_environment(), capture_output=True, check=False)
+    assert (closed.returncode, closed.stderr) == (0, b"")
+
+
+def test_a_ledger_that_lacks_a_table_is_told_with_what_to_do(history: Path, tmp_path: Path) -> None:
+    shutil.copytree(history, tmp_path / "copy")
+    with sqlite3.connect(tmp_path / "copy" / ".onrecord" / "ledger.db") as connection:
+        connection.execute("DROP TABLE tags")
+    connection.close()
+    said = onrecord("ls", cwd=tmp_path / "copy")
+    assert said.returncode == 1
+    assert b"no such table: tags" in said.stderr
+    assert b"next: onrecord rebuild" in said.stderr
+    assert onrecord("rebuild", cwd=tmp_path / "copy").returncode == 0
+    assert onrecord("ls", cwd=tmp_path / "copy").returncode == 0

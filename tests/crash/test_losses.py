@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from crash_scene import ENDED_BY_ITSELF, HERE, Scene, kill, until
 
+from onrecord import Workspace
+from onrecord.ledger.audit import audit
+
 
 def begun(scene: Scene, seconds: float = 60) -> None:
     scene.begin_worker(seconds)
@@ -51,6 +54,26 @@ def test_a_folder_removed_while_it_is_needed_ends_the_run_truthfully(
         assert row.error is not None
         assert row.error["code"] == "Lost"
         scene.close()
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["all of it", "without the folders of the runs"])
+def test_a_copy_that_is_made_meanwhile_ends_nothing_of_the_original(scene: Scene, tmp_path: Path, whole: bool) -> None:
+    begun(scene, 3)
+    other = tmp_path / "copy"
+    shutil.copytree(scene.workspace.path, other, ignore=None if whole else shutil.ignore_patterns("runs"))
+    copy = Workspace(other)
+    copy.recover(30)
+    until(lambda: copy.query.run(scene.run_id).ended, "the copy's run never ends")
+    error = copy.query.run(scene.run_id).error
+    assert error is not None
+    assert error["code"] == "Lost"
+    copy.close()
+    assert len(scene.scripts()) == 1
+    scene.ended()
+    # Two histories go on from one now, which their user's last checkpoint tells; each is intact in itself.
+    assert audit(scene.workspace.journal).findings == []
+    scene.outputs_are_kept()
+    assert scene.workspace.query.run(scene.run_id).exit_code == ENDED_BY_ITSELF
 
 
 def remove(folder: Path) -> None:

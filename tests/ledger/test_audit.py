@@ -349,3 +349,16 @@ def test_a_rebuild_in_many_batches_makes_the_same_read_models_as_one(
     book.rebuild()
     assert audit(book).findings == []
     assert book.fetch("SELECT count(*) FROM search WHERE tags LIKE '%late%'") == [(1,)]
+
+
+def test_a_trigger_of_somebody_else_is_told(book: Journal, runs: list[str]) -> None:
+    result = tamper(book, "CREATE TRIGGER odd AFTER INSERT ON events BEGIN UPDATE runs SET name = 'x'; END")
+    assert [each.problem for each in result.findings] == [
+        "the trigger odd is not onrecord's: it may change what is recorded"
+    ]
+
+
+def test_a_payload_that_is_gone_without_a_word_is_found_also_after_a_rebuild(book: Journal, runs: list[str]) -> None:
+    tamper(book, "UPDATE events SET payload = NULL, salt = NULL WHERE seq = 7")
+    book.rebuild()
+    assert places(audit(book)) == {"event 7"}

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 from hypothesis import given, settings, strategies
 from make_ledger import file, finished_run, run_id, submitted, whole_life
@@ -81,6 +82,16 @@ def test_an_erased_event_is_still_bound_though_what_it_said_is_gone(book: Journa
         connection.execute("UPDATE events SET payload = NULL, salt = NULL WHERE seq = 9")
     confirmed = check(str(history.receipt(run_id(7))))
     assert (confirmed.run.experiment, confirmed.run.status) == ("", "Failed")
+
+
+def test_what_somebody_took_out_of_a_receipt_is_not_confirmed(history: History) -> None:
+    receipt = history.receipt(run_id(7))
+    assert check(str(receipt)).erased == 0
+    events = tuple(one._replace(salt=None, payload=None) if one.version > 1 else one for one in receipt.events)
+    confirmed = check(str(attrs.evolve(receipt, events=events)))
+    assert confirmed.erased == len(events) - 1
+    assert confirmed.run.experiment == "ridge"
+    assert confirmed.run.exit_code is None
 
 
 def changed(text: str) -> Iterator[str]:

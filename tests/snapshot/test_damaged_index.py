@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -50,3 +51,31 @@ def test_a_pack_whose_name_cannot_be_one_is_a_damaged_object(tmp_path: Path) -> 
     with changed(tmp_path, "UPDATE packs SET name = 'a' || char(0)") as store:
         (fault,) = store.verify()
         assert "null" in fault.problem
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "link"])
+@pytest.mark.parametrize("large", [False, True])
+def test_something_else_in_the_place_of_a_file_of_the_store_is_a_damaged_object(
+    tmp_path: Path, kind: str, large: bool
+) -> None:
+    with Store(tmp_path / "store") as store:
+        if large:
+            (tmp_path / "large").write_bytes(bytes(5 * 2**20))
+            stored = store.put_file(tmp_path / "large")
+        else:
+            stored = store.put_bytes(b"content")
+    (path,) = [
+        path
+        for path in (tmp_path / "store").rglob("*")
+        if path.is_file() and (path.suffix == ".pack" if not large else path.stat().st_size == 5 * 2**20)
+    ]
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    with Store(tmp_path / "store") as store:
+        (fault,) = store.verify()
+        assert (fault.digest, "no regular file" in fault.problem) == (stored.digest, True)
