@@ -239,7 +239,8 @@ def _look_again(journal: Journal, suspects: list[int], result: Audit) -> None:
         if row[5] is None and payload is None:
             erased.setdefault(stream, {})[version] = seq
         problems = audit_event.hash_problems(row)
-        recorded, run_id = Recorded.stored(seq, id_text(stream), version, kind, row[4], payload), id_text(stream)
+        run_id = id_text(stream)
+        recorded = Recorded.stored(seq, run_id, version, kind, row[4], payload)
         if isinstance(recorded.event, RunSealed) and not seal_fits(recorded, stream, stored_events(journal, run_id)):
             problems.append(f"the seal does not fit the events of its run {run_id}")
         for problem in problems:
