@@ -1,4 +1,4 @@
-"""Reading snapshots: what is in one, what differs between two, which objects one needs."""
+"""Reading snapshots: what is in one, and which objects it needs."""
 
 from __future__ import annotations
 
@@ -29,21 +29,6 @@ class Entry(NamedTuple):
     target: bytes
 
 
-class Change(NamedTuple):
-    """One path that differs: `before` is None where it was added, `after` is None where it was removed."""
-
-    path: bytes
-    before: Entry | None
-    after: Entry | None
-
-    @property
-    def kind(self) -> Literal["added", "removed", "changed"]:
-        """What happened to the path on the way from the first snapshot to the second."""
-        if self.before is None:
-            return "added"
-        return "removed" if self.after is None else "changed"
-
-
 def read_root(store: Store, snapshot_id: str) -> Root:
     """The root of a snapshot. Errors: ObjectMissing, ObjectCorrupt, ManifestError for some other object."""
     digest = from_hex(snapshot_id)
@@ -58,29 +43,6 @@ def read_tree(store: Store, digest: bytes) -> list[Node]:
 def walk_snapshot(store: Store, snapshot_id: str) -> Iterator[Entry]:
     """Every entry of a snapshot, a folder before what it holds, names rising bytewise inside each folder."""
     yield from _walk(store, b"", read_root(store, snapshot_id).tree)
-
-
-def diff_snapshots(store: Store, before: str, after: str) -> Iterator[Change]:
-    """What changed between two snapshots, descending only into folders whose addresses differ.
-
-    Folders are reported when they were added or removed, before what they hold; a folder that only holds
-    changes is not. A path whose kind changed is one change, followed by what came or went below it.
-    """
-    roots = read_root(store, before).tree, read_root(store, after).tree
-    stack: list[tuple[bytes, bytes | None, bytes | None]] = [(b"", *roots)]
-    while stack:
-        prefix, old, new = stack.pop()
-        if old == new:
-            continue
-        deeper: list[tuple[bytes, bytes | None, bytes | None]] = []
-        for left, right in _paired(_nodes(store, old), _nodes(store, new)):
-            path = prefix + (left or right or _NOTHING).name
-            if not _same_kind_of_folder(left, right) and left != right:
-                yield Change(path, _entry_or_none(prefix, left), _entry_or_none(prefix, right))
-            folders = _tree_of(left), _tree_of(right)
-            if folders[0] != folders[1]:
-                deeper.append((path + b"/", *folders))
-        stack += reversed(deeper)
 
 
 def objects_of(store: Store, snapshot_id: str) -> Iterator[str]:
@@ -103,9 +65,6 @@ def objects_of(store: Store, snapshot_id: str) -> Iterator[str]:
                 yield node.value.hex()
 
 
-_NOTHING = Node(b"", b"", 0, b"")
-
-
 def _walk(store: Store, prefix: bytes, tree: bytes) -> Iterator[Entry]:
     stack = [(prefix, iter(read_tree(store, tree)))]
     while stack:
@@ -114,12 +73,13 @@ def _walk(store: Store, prefix: bytes, tree: bytes) -> Iterator[Entry]:
         if node is None:
             stack.pop()
             continue
-        yield _entry(base, node)
+        yield entry_of(base, node)
         if node.kind == FOLDER:
             stack.append((base + node.name + b"/", iter(read_tree(store, node.value))))
 
 
-def _entry(prefix: bytes, node: Node) -> Entry:
+def entry_of(prefix: bytes, node: Node) -> Entry:
+    """An entry of the folder `prefix` (with a slash at its end; empty for the root)."""
     link = node.kind == LINK
     return Entry(
         path=prefix + node.name,
@@ -129,26 +89,3 @@ def _entry(prefix: bytes, node: Node) -> Entry:
         digest="" if link else node.value.hex(),
         target=node.value if link else b"",
     )
-
-
-def _entry_or_none(prefix: bytes, node: Node | None) -> Entry | None:
-    return None if node is None else _entry(prefix, node)
-
-
-def _nodes(store: Store, tree: bytes | None) -> list[Node]:
-    return [] if tree is None else read_tree(store, tree)
-
-
-def _paired(old: list[Node], new: list[Node]) -> Iterator[tuple[Node | None, Node | None]]:
-    lefts = {node.name: node for node in old}
-    rights = {node.name: node for node in new}
-    for name in sorted(lefts.keys() | rights.keys()):
-        yield lefts.get(name), rights.get(name)
-
-
-def _same_kind_of_folder(left: Node | None, right: Node | None) -> bool:
-    return left is not None and right is not None and left.kind == right.kind == FOLDER
-
-
-def _tree_of(node: Node | None) -> bytes | None:
-    return node.value if node is not None and node.kind == FOLDER else None

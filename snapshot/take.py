@@ -51,7 +51,7 @@ def take_snapshot(
     DiskFull, StoreError. On any of them the store is as it was.
     """
     rules = Rules() if rules is None else rules
-    root = _open_source(source)
+    root = open_source(source)
     with ExitStack() as held:
         return _take(root, store, cache, rules, rehash, held)
 
@@ -61,14 +61,14 @@ def _take(root: int, store: Store, cache: Path | None, rules: Rules, rehash: boo
         # What the cache says is stored must not leave the store before this snapshot holds it.
         held.enter_context(store.in_use())
         status = os.fstat(root)
-        key = digest_of(f"{store.identity} {rules} {status.st_dev} {status.st_ino}".encode())
+        key = cache_key(store, rules, status)
         before = [] if cache is None or rehash else load(cache, key)
         writer = store.writer()
     except BaseException:
         os.close(root)
         raise
     with writer:
-        scan = Scan(writer, rules, before, _private_folders(store))
+        scan = Scan(writer, rules, before, private_folders(store))
         found = scan.run(root)
         digest = writer.add(encode_root(found))
         bytes_stored = sum(writer.commit().values())
@@ -85,7 +85,13 @@ def _take(root: int, store: Store, cache: Path | None, rules: Rules, rehash: boo
     )
 
 
-def _open_source(source: Path) -> int:
+def cache_key(store: Store, rules: Rules, status: os.stat_result) -> bytes:
+    """What a stat cache must have been written for to be believed: this store, these rules, this folder."""
+    return digest_of(f"{store.identity} {rules} {status.st_dev} {status.st_ino}".encode())
+
+
+def open_source(source: Path) -> int:
+    """A descriptor of the folder to take; SourceError where there is none."""
     place = shown(source)
     try:
         # The source itself may be given through a link; nothing below it is.
@@ -106,7 +112,7 @@ def _open_source(source: Path) -> int:
     )
 
 
-def _private_folders(store: Store) -> list[tuple[int, int]]:
+def private_folders(store: Store) -> list[tuple[int, int]]:
     """The store, and the workspace around it: opening a live SQLite file would drop its locks."""
     out: list[tuple[int, int]] = []
     workspace = store.folder.parent
