@@ -61,14 +61,16 @@ class Change(NamedTuple):
         return tuple(aspect for aspect, does in differs if does)
 
 
-def diff(before: Side, after: Side, paths: Sequence[bytes] = ()) -> list[Change]:
+def diff(before: Side, after: Side, paths: Sequence[bytes] = (), *, fold: bool = True) -> list[Change]:
     """What changed, by path, renames found. `paths`: only these entries and what is below them.
 
-    Folders are named where they are empty, where they became something else or the other way round, and where
-    they were renamed as a whole; their files are what counts otherwise. Reads one listing on each side for every
-    folder that differs. Errors: ObjectMissing, ObjectCorrupt, ManifestError.
+    Folders are named where they are empty, where they became something else or the other way round, and, if
+    `fold`, where they were renamed as a whole; their files are what counts otherwise. Reads one listing on each
+    side for every folder that differs. Errors: ObjectMissing, ObjectCorrupt, ManifestError.
     """
-    found = _with_renamed_folders(list(changes(before, after, paths)))
+    found = list(changes(before, after, paths))
+    if fold:
+        found = _with_renamed_folders(found)
     found = [change for change in found if not _says_nothing(change)]
     return sorted(_with_renamed_files(found), key=lambda change: change.path)
 
