@@ -19,6 +19,7 @@ from onrecord.executors.errors import NothingStarted
 from onrecord.executors.protocol import Ended, Executor, Launch, Progress, Started, Waiting
 from onrecord.executors.registry import executor_named
 from onrecord.ingest import has_more, ingest, size_of
+from onrecord.inventory import NAME as INVENTORY
 from onrecord.inventory import Inventory, ask_for_inventory
 from onrecord.ledger.errors import IllegalTransition
 from onrecord.ledger.events import (
@@ -40,7 +41,6 @@ from onrecord.unkept import unkept_warning
 from onrecord.watcher import Watcher
 from onrecord.workspace import Workspace
 
-INVENTORY = "onrecord/environment.json"
 _FIRST_LOOK_SECONDS = 0.05
 _LOOK_SECONDS = 0.25
 _LOOK_AT_FILES_SECONDS = 10.0

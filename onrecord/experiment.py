@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from onrecord.errors import OnRecordError
 from onrecord.run import Run
@@ -25,17 +25,27 @@ class Experiment:
         self.name = checked_experiment_name(name)
 
     def submit(
-        self, config: ScriptRunConfig, tags: Mapping[str, object] | None = None, *, display_name: str = ""
+        self,
+        config: ScriptRunConfig,
+        tags: Mapping[str, object] | None = None,
+        *,
+        display_name: str = "",
+        rehash: bool = False,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Run:
         """Snapshot the source, put the run on record, start it, and return at once.
 
-        The run goes on when this process ends. Raises BadConfig, UnknownTarget, SnapshotError, LedgerFull …;
+        The run goes on when this process ends. `rehash`: every file of the source is read, also those whose size
+        and times are those of the last snapshot. `progress` is told, while the source is snapshotted, the files
+        and bytes looked at so far. Raises BadConfig, UnknownTarget, SnapshotError, LedgerFull …;
         then nothing was recorded.
         """
         from onrecord.submission import submit
 
         plain = {str(key): "" if value is None else str(value) for key, value in (tags or {}).items()}
-        run_id, snapshot = submit(self.workspace, self.name, config, name=display_name, tags=plain)
+        run_id, snapshot = submit(
+            self.workspace, self.name, config, name=display_name, tags=plain, rehash=rehash, progress=progress
+        )
         run = Run(self.workspace, run_id)
         run.snapshot = snapshot
         return run

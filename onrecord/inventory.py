@@ -13,6 +13,8 @@ from pathlib import Path
 
 from onrecord.layout import RunFolder
 
+# The answer among the run's files.
+NAME = "onrecord/environment.json"
 _TIMEOUT_SECONDS = 120
 
 _PROGRAM = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from onrecord.spool import NO_STEP, SpoolWriter
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
+    from onrecord.comparison import Comparison
     from onrecord.environment import Environment
     from onrecord.experiment import Experiment
     from onrecord.ledger.buckets import Bucket
@@ -134,12 +135,33 @@ class Run:
         return self._row().snapshot_id
 
     def restore_snapshot(self, path: str | os.PathLike[str], snapshot_id: str | None = None) -> Path:
-        """Write its source as it was at submit into the empty folder `path`; returns the folder."""
+        """Write its source as it was at submit into the empty folder `path`; returns the folder.
+
+        Raises NothingKnown where it has none, or had one that was erased; the snapshot's errors.
+        """
+        from onrecord.run_source import snapshot_of_run
         from onrecord.snapshot.restore import restore_snapshot
 
         destination = Path(path)
-        restore_snapshot(self.workspace.store, str(snapshot_id or self.get_snapshot_id()), destination)
+        restore_snapshot(self.workspace.store, snapshot_id or snapshot_of_run(self), destination)
         return destination
+
+    def diff(
+        self,
+        other: Run | str | os.PathLike[str] | None = None,
+        *,
+        paths: Sequence[str | os.PathLike[str]] = (),
+        source_only: bool = False,
+    ) -> Comparison:
+        """What differs from this run to another one: source, parameters, settings, git, packages.
+
+        `other`: a run or its id, a snapshot's id, or a folder as it is now (a path); by default the folder that
+        this run was submitted from. The answer's `files`, `facts` and `patch()` say it; nothing is stored. `paths`
+        narrow it to some files. Raises NothingKnown for a run without a source, UnknownRun, PathNotThere …
+        """
+        from onrecord.comparison import compare
+
+        return compare(self.workspace, self, other, paths=paths, source_only=source_only)
 
     # ---- its end -------------------------------------------------------------------------------
 

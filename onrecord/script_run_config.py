@@ -27,7 +27,8 @@ class ScriptRunConfig:
     `str()` writes them, without a shell. Without a `compute_target` the run is local, without an
     `environment` it uses the interpreter that submits. `max_run_duration_seconds`: the run is ended
     after that (default 30 days; None is no limit). `directories_to_watch`: folders that the script writes
-    besides `outputs` and `logs` and that belong into the history too.
+    besides `outputs` and `logs` and that belong into the history too. `default_excludes`: what no run needs is
+    left out of the snapshot although no ignore file says so (.git, virtual environments, caches, outputs/, logs/).
     """
 
     source_directory: str | os.PathLike[str] = "."
@@ -37,6 +38,7 @@ class ScriptRunConfig:
     environment: Environment | None = attrs.field(default=None, kw_only=True)
     max_run_duration_seconds: float | None = attrs.field(default=MAX_DURATION_SECONDS_DEFAULT, kw_only=True)
     directories_to_watch: Sequence[str] = attrs.field(default=(), kw_only=True)
+    default_excludes: bool = attrs.field(default=True, kw_only=True)
 
     def checked(self) -> CheckedConfig:
         """The same job with every path resolved and every mistake refused. Raises BadConfig."""
@@ -49,6 +51,7 @@ class ScriptRunConfig:
             environment=self.environment or Environment("current-interpreter"),
             time_limit_seconds=_checked_limit(self.max_run_duration_seconds),
             directories_to_watch=_checked_folders(self.directories_to_watch),
+            default_excludes=bool(self.default_excludes),
         )
 
 
@@ -63,9 +66,12 @@ class CheckedConfig:
     environment: Environment
     time_limit_seconds: float | None
     directories_to_watch: tuple[str, ...] = ()
+    default_excludes: bool = True
 
     def as_document(self) -> dict[str, Any]:
         """The job as plain values, as the ledger keeps it."""
+        # Said only where it is not as usual, so that an ordinary run has the bytes that it always had.
+        unusual = {} if self.default_excludes else {"default_excludes": False}
         return {
             "source_directory": str(self.source),
             "script": self.script,
@@ -75,6 +81,7 @@ class CheckedConfig:
             "interpreter": self.environment.interpreter(),
             "max_run_duration_seconds": self.time_limit_seconds,
             "directories_to_watch": list(self.directories_to_watch),
+            **unusual,
         }
 
 

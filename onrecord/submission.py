@@ -8,8 +8,9 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from onrecord.conductor_process import FIRST, ConductorProcess, take_lock
 from onrecord.errors import OnRecordError
@@ -20,10 +21,12 @@ from onrecord.ledger.events import FileRecorded, RunPreparing, RunSubmitted
 from onrecord.ledger.ids import encode, new_id
 from onrecord.script_run_config import BadConfig, CheckedConfig, ScriptRunConfig
 from onrecord.snapshot.digest import digest_bytes
+from onrecord.snapshot.ignore import Rules
 from onrecord.snapshot.manifest import walk_snapshot
 from onrecord.snapshot.take import Snapshot, take_snapshot
 from onrecord.workspace import Workspace
 
+Progress = Callable[[int, int], None]
 PATCH_NAME = "onrecord/git.patch"
 
 
@@ -34,11 +37,14 @@ def submit(
     *,
     name: str = "",
     tags: Mapping[str, str] | None = None,
+    rehash: bool = False,
+    progress: Progress | None = None,
 ) -> tuple[str, Snapshot]:
     """Put a run on record and start its conductor; returns the run's id and the snapshot it runs from.
 
     The conductor's interpreter starts while the source is snapshotted, and waits for the run to be in
-    the ledger. Raises BadConfig, UnknownTarget, the snapshot's and the ledger's errors; then there is no run.
+    the ledger. `rehash` and `progress` as `snapshot_of` takes them. Raises BadConfig, UnknownTarget, the
+    snapshot's and the ledger's errors; then there is no run.
     """
     job = config.checked()
     executor_named(job.target)
@@ -50,7 +56,8 @@ def submit(
         facts = _GitQuestion(job.source)
         # What the snapshot finds stored already must not be erased with another run before this one refers to it.
         with workspace.store.in_use():
-            snapshot = snapshot_of(workspace, job.source)
+            rules = Rules(defaults=job.default_excludes)
+            snapshot = snapshot_of(workspace, job.source, rules=rules, rehash=rehash, progress=progress)
             _check_script_is_in(workspace, snapshot, job)
             _record(workspace, run_id, job, snapshot, facts.answer(), experiment, name, dict(tags or {}))
     except BaseException:
@@ -61,10 +68,30 @@ def submit(
     return run_id, snapshot
 
 
-def snapshot_of(workspace: Workspace, source: Path) -> Snapshot:
-    """Snapshot a folder into the workspace's objects, with the cache of what was seen there before."""
-    name = digest_bytes(os.fsencode(source))[:32]
-    return take_snapshot(source, workspace.store, cache=workspace.layout.caches / name)
+def snapshot_of(
+    workspace: Workspace,
+    source: Path,
+    *,
+    rules: Rules | None = None,
+    rehash: bool = False,
+    progress: Progress | None = None,
+) -> Snapshot:
+    """Snapshot a folder into the workspace's objects, with the cache of what was seen there before.
+
+    `rehash`: every file is read, whatever the cache says. `progress` is told the files and bytes looked at so far.
+    """
+    cache = cache_of(workspace, source)
+    return take_snapshot(source, workspace.store, cache=cache, rules=rules, rehash=rehash, progress=progress)
+
+
+def cache_of(workspace: Workspace, source: Path) -> Path:
+    """Where what was seen in a source folder, an absolute path, is kept for its next snapshot."""
+    return workspace.layout.caches / digest_bytes(os.fsencode(source))[:32]
+
+
+def rules_of(config: Mapping[str, Any]) -> Rules:
+    """The rules under which the source of a run with this configuration was taken."""
+    return Rules(defaults=config.get("default_excludes", True) is not False)
 
 
 def _start_conductor(workspace: Workspace, run_id: str, folder: RunFolder) -> ConductorProcess:

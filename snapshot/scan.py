@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 
@@ -69,9 +69,17 @@ class Scan:
     """One scan; `folders` is what the stat cache of the next one holds, the root last."""
 
     def __init__(
-        self, writer: Writer, rules: Rules, before: list[FolderSeen], private: Iterable[tuple[int, int]]
+        self,
+        writer: Writer,
+        rules: Rules,
+        before: list[FolderSeen],
+        private: Iterable[tuple[int, int]],
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """`private`: device and inode of folders that are never entered (the workspace's own)."""
+        """`private`: device and inode of folders that are never entered (the workspace's own).
+
+        `progress` is told the files and bytes looked at so far.
+        """
         self._writer = writer
         self._rules = rules
         self._before = before
@@ -81,6 +89,8 @@ class Scan:
         self.skipped: list[Skipped] = []
         self.stray_links: list[tuple[str, str]] = []
         self.unchanged = bool(before)
+        self._progress = progress
+        self._looked_at = [0, 0]
 
     def run(self, root: int) -> Root:
         """Walk the folder behind a descriptor, which is taken over; adds its content and its trees."""
@@ -150,6 +160,7 @@ class Scan:
     def _take_known(self, here: _Folder, fd: int, old: FolderSeen) -> None:
         for seen in old.files:
             self._file(here, fd, seen[0], seen, seen[1] == LINK)
+            self._tell(here)
         if here.same:
             here.files = old.files
         for name, reason in old.skipped:
@@ -174,6 +185,7 @@ class Scan:
                 here.todo.append((name, folders.get(name)))
             elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
                 self._file(here, fd, name, files.get(name), entry.is_symlink())
+                self._tell(here)
             else:
                 self._special(here, fd, name)
         here.todo.reverse()
@@ -211,6 +223,12 @@ class Scan:
             # It went away, or became something else, since the folder was listed: the next scan lists again.
             here.same = False
             here.signature = None
+
+    def _tell(self, here: _Folder) -> None:
+        if self._progress is not None and here.files:
+            self._looked_at[0] += 1
+            self._looked_at[1] += here.files[-1][4]
+            self._progress(*self._looked_at)
 
     def _content(self, here: _Folder, fd: int, name: bytes) -> FileSeen:
         digest, size, status = add_file(self._writer, name, fd, here.path + name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -39,13 +40,21 @@ class Snapshot:
 
 
 def take_snapshot(
-    source: Path, store: Store, *, cache: Path | None = None, rules: Rules | None = None, rehash: bool = False
+    source: Path,
+    store: Store,
+    *,
+    cache: Path | None = None,
+    rules: Rules | None = None,
+    rehash: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Snapshot:
     """Record a folder as it is now; durable on return.
 
     `cache` is a file, one per source folder, that lets an unchanged file pass with one `lstat`; it is made
     when missing. `rehash` reads every file nevertheless (a write through an old memory mapping can leave a
-    file's times as they were). Nothing in the source is written, and no link in it is followed.
+    file's times as they were). `progress` is told the files and bytes looked at so far.
+
+    Nothing in the source is written, and no link in it is followed.
 
     Errors: SourceError for a source that is no folder and for whatever in it cannot be read, FileChanging,
     DiskFull, StoreError. On any of them the store is as it was.
@@ -53,10 +62,18 @@ def take_snapshot(
     rules = Rules() if rules is None else rules
     root = open_source(source)
     with ExitStack() as held:
-        return _take(root, store, cache, rules, rehash, held)
+        return _take(root, store, cache, rules, rehash, progress, held)
 
 
-def _take(root: int, store: Store, cache: Path | None, rules: Rules, rehash: bool, held: ExitStack) -> Snapshot:
+def _take(
+    root: int,
+    store: Store,
+    cache: Path | None,
+    rules: Rules,
+    rehash: bool,
+    progress: Callable[[int, int], None] | None,
+    held: ExitStack,
+) -> Snapshot:
     try:
         # What the cache says is stored must not leave the store before this snapshot holds it.
         held.enter_context(store.in_use())
@@ -68,7 +85,7 @@ def _take(root: int, store: Store, cache: Path | None, rules: Rules, rehash: boo
         os.close(root)
         raise
     with writer:
-        scan = Scan(writer, rules, before, private_folders(store))
+        scan = Scan(writer, rules, before, private_folders(store), progress)
         found = scan.run(root)
         digest = writer.add(encode_root(found))
         bytes_stored = sum(writer.commit().values())

@@ -1,0 +1,22 @@
+"""The source of a run, or why there is none."""
+
+from __future__ import annotations
+
+from onrecord.documents import iso
+from onrecord.ledger.events import PayloadErased
+from onrecord.run import NothingKnown, Run
+
+
+def snapshot_of_run(run: Run) -> str:
+    """The id of the snapshot that a run was started from: 64 hex digits. Raises NothingKnown where it has none."""
+    snapshot_id = run.get_snapshot_id()
+    if snapshot_id:
+        return snapshot_id
+    erased = [event for event in run.workspace.journal.read(run.id) if isinstance(event.event, PayloadErased)]
+    why = f"it was erased on {iso(erased[0].at)}" if erased else "it was not started from a source folder"
+    raise NothingKnown(
+        f"run {run.id} has no source in the history{' any more' if erased else ''}",
+        why=why,
+        next_step=f"onrecord show {run.id}",
+        run_id=run.id,
+    )
