@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from onrecord.git_facts import PREFIX
 from onrecord.inventory import NAME as INVENTORY
 from onrecord.ledger.arguments import parameters
 from onrecord.run import Run
-from onrecord.run_source import snapshot_of_run
+from onrecord.run_source import is_snapshot_id, snapshot_of_run
 from onrecord.snapshot.diff import Change, diff
 from onrecord.snapshot.errors import shown
 from onrecord.snapshot.folder_side import FolderSide
@@ -24,7 +23,6 @@ from onrecord.snapshot.side import Side, StoredSide, entry_at
 from onrecord.submission import cache_of, rules_of
 from onrecord.workspace import Workspace
 
-_SNAPSHOT_ID = re.compile(r"[0-9a-f]{64}")
 _SETTINGS = ("script", "target", "interpreter", "max_run_duration_seconds", "directories_to_watch")
 _GIT = ("commit", "branch", "dirty", "repository_uri")
 
@@ -99,11 +97,6 @@ def compare(
         _refuse_unknown(path, first, second)
     facts = [] if wanted or source_only else list(_facts(first.run, second.run))
     return Comparison(first, second, facts, diff(first.side, second.side, wanted), wanted)
-
-
-def is_snapshot_id(text: str) -> bool:
-    """Whether a text has the form of a snapshot's id; no run's id has it."""
-    return _SNAPSHOT_ID.fullmatch(text) is not None
 
 
 def _compared(workspace: Workspace, what: Reference, rules: Rules | None = None) -> Compared:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from onrecord.documents import iso
 from onrecord.ledger.events import PayloadErased
 from onrecord.run import NothingKnown, Run
+from onrecord.workspace import Workspace
+
+_SNAPSHOT_ID = re.compile(r"[0-9a-f]{64}")
 
 
 def snapshot_of_run(run: Run) -> str:
@@ -20,3 +25,13 @@ def snapshot_of_run(run: Run) -> str:
         next_step=f"onrecord show {run.id}",
         run_id=run.id,
     )
+
+
+def is_snapshot_id(text: str) -> bool:
+    """Whether a text has the form of a snapshot's id; no run's id has it."""
+    return _SNAPSHOT_ID.fullmatch(text) is not None
+
+
+def snapshot_named(workspace: Workspace, text: str) -> str:
+    """The id of the snapshot that a text names: its own, or that of a run. Raises UnknownRun, NothingKnown."""
+    return text if is_snapshot_id(text) else snapshot_of_run(workspace.get_run(text))

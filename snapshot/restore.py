@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from onrecord.snapshot.descend import Descent, NoFolder
@@ -22,8 +23,19 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_BACK = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def restore_snapshot(store: Store, snapshot_id: str, destination: Path, *, force: bool = False) -> int:
+def restore_snapshot(
+    store: Store,
+    snapshot_id: str,
+    destination: Path,
+    *,
+    force: bool = False,
+    tree: bytes | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
     """Write every entry of a snapshot below `destination`; returns how many files and links were written.
+
+    `tree`: only what is in this folder of it, by the address of its tree. `progress` is told the files and bytes
+    written so far.
 
     The destination is made if missing and must be empty, unless `force`: then files and links in the way are
     replaced, a folder in the way of a file is an error, and whatever else lies there stays. Not fsynced: what
@@ -34,7 +46,7 @@ def restore_snapshot(store: Store, snapshot_id: str, destination: Path, *, force
     """
     root = read_root(store, snapshot_id)
     try:
-        return _Restore(store, destination, force).run(root.tree)
+        return _Restore(store, destination, force, progress).run(root.tree if tree is None else tree)
     except OSError as error:
         if is_full(error):
             raise disk_full(destination) from error
@@ -42,11 +54,15 @@ def restore_snapshot(store: Store, snapshot_id: str, destination: Path, *, force
 
 
 class _Restore:
-    def __init__(self, store: Store, destination: Path, force: bool) -> None:
+    def __init__(
+        self, store: Store, destination: Path, force: bool, progress: Callable[[int, int], None] | None
+    ) -> None:
         self._store = store
         self._destination = destination
         self._force = force
         self._written = 0
+        self._bytes = 0
+        self._progress = progress
 
     def run(self, tree: bytes) -> int:
         with Descent(self._open()) as walk:
@@ -147,6 +163,9 @@ class _Restore:
         finally:
             os.close(file)
         self._written += 1
+        self._bytes += node.size
+        if self._progress is not None:
+            self._progress(self._written, self._bytes)
 
     def _in_the_way(self, path: bytes) -> RestoreError:
         place = os.fsencode(self._destination) + b"/" + path

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from onrecord.run import Run
+    from onrecord.snapshot.take import Snapshot
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -63,6 +64,33 @@ def json_option(function: Function) -> Function:
 def yes_option(function: Function) -> Function:
     """The option --yes."""
     return click.option("-y", "--yes", is_flag=True, help="Do not ask; needed where there is no terminal.")(function)
+
+
+def default_excludes_option(function: Function) -> Function:
+    """The option --no-default-excludes."""
+    return click.option(
+        "--no-default-excludes",
+        "default_excludes",
+        flag_value=False,
+        default=True,
+        help="Leave out only what ignore files name: keep .git, venvs, caches, outputs/, logs/.",
+    )(function)
+
+
+def rehash_option(function: Function) -> Function:
+    """The option --rehash."""
+    return click.option("--rehash", is_flag=True, help="Read every file, also those that look unchanged.")(function)
+
+
+def narrate_taken(taken: Snapshot) -> None:
+    """Say what a snapshot left out, and what is remarkable about it."""
+    from onrecord.cli.text import narrate, printable
+
+    for skipped in taken.skipped:
+        narrate(printable(f"not in the snapshot: {skipped.path} ({skipped.reason})"))
+    for warning in taken.warnings:
+        for line in warning.split("\n"):
+            narrate(printable(line))
 
 
 def confirm(what: str, yes: bool) -> None:

@@ -28,6 +28,7 @@ COMMANDS = {
     "metrics": ("onrecord.cli.metrics", "Print what a run logged."),
     "cancel": ("onrecord.cli.cancel", "End a run and all its processes."),
     "snapshot": ("onrecord.cli.snapshot", "Snapshot a folder without running anything."),
+    "diff": ("onrecord.cli.diff", "Show what differs between two runs, or a run and a folder."),
     "restore": ("onrecord.cli.restore", "Write a snapshot, or a run's source, into a folder."),
     "verify": ("onrecord.cli.verify", "Check that the history is what was written."),
     "checkpoint": ("onrecord.cli.checkpoint", "Print what names the whole history, to be kept elsewhere."),
@@ -45,6 +46,8 @@ COMMANDS = {
     "retain": ("onrecord.cli.retain", "Erase runs that ended long ago."),
     "completion": ("onrecord.cli.completion", "Print the shell completion for bash, zsh or fish."),
 }
+# Commands whose exit code 1 says something else than that they failed.
+_FAILURES = {"run": exit_codes.BEFORE_THE_SCRIPT, "diff": exit_codes.TROUBLE}
 
 
 class LazyGroup(click.Group):
@@ -94,7 +97,7 @@ def group() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit code."""
     _prepare_streams()
-    failure = exit_codes.BEFORE_THE_SCRIPT if arguments[:1] == ["run"] else exit_codes.PROBLEM
+    failure = _FAILURES.get(arguments[0] if arguments else "", exit_codes.PROBLEM)
     try:
         code = group.main(args=list(arguments), prog_name="onrecord", standalone_mode=False)
     except click.UsageError as problem:

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
-import re
+import os
 from pathlib import Path
 
 import click
 
 from onrecord.cli.common import complete_run, json_option, open_workspace, print_json
-from onrecord.cli.text import narrate, printable
+from onrecord.cli.progress import files_progress_of
+from onrecord.cli.text import counted, narrate, printable
 
 
 @click.command()
 @click.argument("what", metavar="SNAPSHOT|RUN", shell_complete=complete_run)
-@click.argument("destination", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
+@click.argument("destination", type=click.Path())
+@click.option("--path", default="", help="Only this file or folder of it.")
+@click.option("--force", is_flag=True, help="Write into a folder that is not empty; replace files in the way.")
 @json_option
-def command(what: str, destination: Path, force: bool, as_json: bool) -> None:
-    """Write a snapshot, or the source of a run as it was at submit, into the folder DESTINATION."""
-    from onrecord.snapshot.restore import restore_snapshot
+def command(what: str, destination: str, path: str, force: bool, as_json: bool) -> None:
+    """Write a snapshot, or the source of a run as it was at submit, into the folder DESTINATION.
+
+    With --path a file is written to the file DESTINATION, or into it where that is a folder, and a folder's
+    contents into DESTINATION.
+    """
+    from onrecord.run_source import snapshot_named
+    from onrecord.snapshot.manifest import read_root
+    from onrecord.snapshot.part import restore_part
 
     workspace = open_workspace()
-    is_snapshot = re.fullmatch(r"[0-9a-f]{64}", what) is not None
-    snapshot_id = what if is_snapshot else str(workspace.get_run(what).get_snapshot_id())
-    files = restore_snapshot(workspace.store, snapshot_id, destination, force=force)
+    snapshot_id = snapshot_named(workspace, what)
+    into = destination.endswith(("/", os.sep))
+    root = read_root(workspace.store, snapshot_id)
+    # How much there is in a part of it is not known before it has been written.
+    totals = (0, 0) if path else (root.files, root.size)
+    with files_progress_of("restoring", *totals) as progress:
+        done = restore_part(
+            workspace.store, snapshot_id, path, Path(destination), force=force, into=into, progress=progress
+        )
     if as_json:
-        print_json({"snapshot_id": snapshot_id, "path": str(destination.absolute()), "files": files})
+        print_json({"snapshot_id": snapshot_id, "path": str(done.path.absolute()), "files": done.files})
+    elif done.path == Path(destination) and not (path and done.path.is_file()):
+        narrate(printable(f"wrote {counted(done.files, 'file')} into {destination}"))
     else:
-        narrate(printable(f"wrote {files} files into {destination}"))
+        narrate(printable(f"wrote {done.path}"))

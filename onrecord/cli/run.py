@@ -9,10 +9,18 @@ from pathlib import Path
 import click
 
 from onrecord.cli import exit_codes
-from onrecord.cli.common import json_option, print_json, warn_of_changed_history
+from onrecord.cli.common import (
+    default_excludes_option,
+    json_option,
+    narrate_taken,
+    print_json,
+    rehash_option,
+    warn_of_changed_history,
+)
 from onrecord.cli.duration import Duration
 from onrecord.cli.foreground import stream
-from onrecord.cli.text import narrate, printable, size
+from onrecord.cli.progress import files_progress_of
+from onrecord.cli.text import counted, narrate, printable, size
 from onrecord.documents import run_document
 from onrecord.environment import Environment
 from onrecord.executors.registry import executor_named
@@ -32,6 +40,8 @@ from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 @click.option("--timeout", type=Duration(), metavar="TIME", help="End the run after this long: 90s, 15m, 2h.")
 @click.option("-k", "--keep", multiple=True, metavar="FOLDER", help="Record this folder besides outputs and logs.")
 @click.option("--checkpoint", is_flag=True, help="Print the history's checkpoint on stderr at the end.")
+@default_excludes_option
+@rehash_option
 @click.option("-d", "--detach", is_flag=True, help="Return at once and print the run's id.")
 @json_option
 @click.argument("script")
@@ -46,6 +56,8 @@ def command(
     timeout: float | None,
     keep: tuple[str, ...],
     checkpoint: bool,
+    default_excludes: bool,
+    rehash: bool,
     detach: bool,
     as_json: bool,
     script: str,
@@ -65,6 +77,7 @@ def command(
         environment=_environment(env),
         max_run_duration_seconds=timeout or MAX_DURATION_SECONDS_DEFAULT,
         directories_to_watch=keep,
+        default_excludes=default_excludes,
     )
     # Everything that can be refused is refused before a workspace is made for it.
     executor_named(config.checked().target)
@@ -72,7 +85,10 @@ def command(
     workspace = _workspace()
     warn_of_changed_history(workspace)
     workspace.recover(0)
-    run = Experiment(workspace, chosen).submit(config, _tags(tags), display_name=name)
+    with files_progress_of("snapshotting") as progress:
+        run = Experiment(workspace, chosen).submit(
+            config, _tags(tags), display_name=name, rehash=rehash, progress=progress
+        )
     _narrate_submit(run, chosen)
     if detach:
         if as_json:
@@ -162,8 +178,6 @@ def _narrate_submit(run: Run, experiment: str) -> None:
     taken = run.snapshot
     if taken is None:
         return
-    for skipped in taken.skipped:
-        narrate(printable(f"not in the snapshot: {skipped.path} ({skipped.reason})"))
-    for warning in taken.warnings:
-        narrate(printable(warning))
-    narrate(f"run {run.id} of {experiment}: {taken.files} files, {size(taken.bytes)}, {size(taken.bytes_stored)} new")
+    narrate_taken(taken)
+    files = counted(taken.files, "file")
+    narrate(f"run {run.id} of {experiment}: {files}, {size(taken.bytes)}, {size(taken.bytes_stored)} new")

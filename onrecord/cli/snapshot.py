@@ -6,22 +6,32 @@ from pathlib import Path
 
 import click
 
-from onrecord.cli.common import json_option, open_workspace, print_json
-from onrecord.cli.text import narrate, printable, size
+from onrecord.cli.common import (
+    default_excludes_option,
+    json_option,
+    narrate_taken,
+    open_workspace,
+    print_json,
+    rehash_option,
+)
+from onrecord.cli.progress import files_progress_of
+from onrecord.cli.text import counted, narrate, size
 
 
 @click.command()
 @click.argument("folder", default=".", type=click.Path(path_type=Path))
+@default_excludes_option
+@rehash_option
 @json_option
-def command(folder: Path, as_json: bool) -> None:
+def command(folder: Path, default_excludes: bool, rehash: bool, as_json: bool) -> None:
     """Snapshot FOLDER (default: the current one) into the workspace and print the snapshot's id."""
+    from onrecord.snapshot.ignore import Rules
     from onrecord.submission import snapshot_of
 
-    taken = snapshot_of(open_workspace(), folder.absolute())
-    for skipped in taken.skipped:
-        narrate(printable(f"not in the snapshot: {skipped.path} ({skipped.reason})"))
-    for warning in taken.warnings:
-        narrate(printable(warning))
+    workspace, rules = open_workspace(), Rules(defaults=default_excludes)
+    with files_progress_of("snapshotting") as progress:
+        taken = snapshot_of(workspace, folder.absolute(), rules=rules, rehash=rehash, progress=progress)
+    narrate_taken(taken)
     if as_json:
         print_json(
             {
@@ -33,4 +43,4 @@ def command(folder: Path, as_json: bool) -> None:
         )
         return
     print(taken.snapshot_id)
-    narrate(f"{taken.files} files, {size(taken.bytes)}; stored {size(taken.bytes_stored)}")
+    narrate(f"{counted(taken.files, 'file')}, {size(taken.bytes)}; stored {size(taken.bytes_stored)}")

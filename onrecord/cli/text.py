@@ -34,6 +34,14 @@ class Style:
         """All is well."""
         return self.paint(text, "32")
 
+    def yellow(self, text: str) -> str:
+        """Something changed."""
+        return self.paint(text, "33")
+
+    def cyan(self, text: str) -> str:
+        """Something moved, or where something is."""
+        return self.paint(text, "36")
+
     def dim(self, text: str) -> str:
         """Less important."""
         return self.paint(text, "2")
@@ -72,6 +80,11 @@ def columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) 
         ]
         for row in rows
     ]
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and its noun, in the plural where it needs one: 1 file, 2 files, 1,234 objects."""
+    return f"{count:,} {noun if count == 1 else noun + 's'}"
 
 
 def size(count: int) -> str:
