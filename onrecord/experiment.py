@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from onrecord.errors import OnRecordError
 from onrecord.run import Run
 from onrecord.script_run_config import ScriptRunConfig
+from onrecord.tag_names import checked_tags
 from onrecord.workspace import Workspace
 
 _NAME = re.compile(r"[a-zA-Z0-9][\w\-]{0,254}")
@@ -37,12 +38,12 @@ class Experiment:
 
         The run goes on when this process ends. `rehash`: every file of the source is read, also those whose size
         and times are those of the last snapshot. `progress` is told, while the source is snapshotted, the files
-        and bytes looked at so far. Raises BadConfig, UnknownTarget, SnapshotError, LedgerFull …;
+        and bytes looked at so far. Raises BadConfig, BadTag, UnknownTarget, SnapshotError, LedgerFull …;
         then nothing was recorded.
         """
         from onrecord.submission import submit
 
-        plain = {str(key): "" if value is None else str(value) for key, value in (tags or {}).items()}
+        plain = checked_tags(tags or {})
         run_id, snapshot = submit(
             self.workspace, self.name, config, name=display_name, tags=plain, rehash=rehash, progress=progress
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,6 +28,7 @@ from onrecord.ledger.ids import decode
 from onrecord.ledger.origin import origin_of, root_of_events, stored_events
 from onrecord.ledger.stored_event import StoredEvent
 from onrecord.snapshot.gc import needed_by
+from onrecord.whole_file import whole_file
 from onrecord.workspace import Workspace
 
 Progress = Callable[[int, int], None]
@@ -68,23 +68,16 @@ def export_runs(
             f"{path} is there already", why="it is not replaced unasked", next_step="--force replaces it", path=path
         )
     _refuse_living(workspace, run_ids)
-    # Beside the target, so that it can be renamed into place; and nothing may be erased while it is being copied.
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name[:200]}.", delete=False) as file:
-        partial = Path(file.name)
-        try:
-            with workspace.store.in_use(), tempfile.TemporaryFile(dir=path.parent) as runs:
-                wanted = sorted(set(run_ids))
-                if receipts is None:
-                    receipts = _receipts(workspace, wanted)
-                done = _write(workspace, wanted, receipts, runs, file.file, progress)
-            file.flush()
-            os.fsync(file.fileno())
-            partial.chmod(0o666 & ~_umask())
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-    return done
+    # Nothing may be erased while it is being copied.
+    with (
+        whole_file(path, overwrite=overwrite) as file,
+        workspace.store.in_use(),
+        tempfile.TemporaryFile(dir=path.parent) as runs,
+    ):
+        wanted = sorted(set(run_ids))
+        if receipts is None:
+            receipts = _receipts(workspace, wanted)
+        return _write(workspace, wanted, receipts, runs, file, progress)
 
 
 def with_descendants(workspace: Workspace, run_ids: Iterable[str]) -> list[str]:
@@ -191,9 +184,3 @@ def _sizes(workspace: Workspace, objects: Iterable[str]) -> list[tuple[str, int]
     addresses = [bytes.fromhex(digest) for digest in sorted(objects)]
     places = workspace.store.places(addresses)
     return [(digest.hex(), (places.get(digest) or workspace.store.place(digest)).size) for digest in addresses]
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onrecord.metric_values import checked_name, checked_step, checked_value
+from onrecord.tag_names import checked_tags
 
 _said: set[int] = set()
 
@@ -77,8 +78,8 @@ class OfflineRun:
         self.set_tags({key: value})
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
-        """Set tags to new values."""
-        self._tags.update({str(key): "" if value is None else str(value) for key, value in tags.items()})
+        """Set tags to new values. Raises BadTag for an empty name."""
+        self._tags.update(checked_tags(tags))
 
     def remove_tags(self, tags: list[str]) -> None:
         """Remove tags by name."""

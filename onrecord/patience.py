@@ -13,17 +13,25 @@ _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
 
 
+# What a conductor's last line begins with while it waits.
+WAITING = "waiting: "
+
+
 def patiently(action: Callable[[], object]) -> None:
-    """Do it, again and again where the disk is full or the ledger busy. Other errors are raised."""
-    pause = _FIRST_PAUSE_SECONDS
+    """Do it, again and again where the disk is full or the ledger busy, and say so once. Other errors are raised."""
+    pause, said = _FIRST_PAUSE_SECONDS, ""
     while True:
         try:
             action()
         except (DiskFull, LedgerFull, LedgerBusy) as problem:
-            say(f"{problem}\n")
+            if problem.what != said:
+                said = problem.what
+                say(f"{WAITING}{said}\n")
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
         else:
+            if said:
+                say("that is over: going on\n")
             return
 
 

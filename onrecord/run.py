@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from onrecord.errors import OnRecordError
 from onrecord.metric_values import as_v1, checked_name, checked_step, checked_value
 from onrecord.spool import NO_STEP, SpoolWriter
+from onrecord.tag_names import checked_tags
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -234,11 +235,10 @@ class Run:
         self.set_tags({key: value})
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
-        """Set tags to new values."""
+        """Set tags to new values. Raises BadTag for an empty name."""
         from onrecord.ledger.events import RunTagged
 
-        plain = {str(key): "" if value is None else str(value) for key, value in tags.items()}
-        self.workspace.journal.append(self.id, [RunTagged(tags=plain)])
+        self.workspace.journal.append(self.id, [RunTagged(tags=checked_tags(tags))])
 
     def remove_tags(self, tags: list[str]) -> None:
         """Remove tags by name; names that are not there are ignored."""

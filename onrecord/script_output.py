@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ _FIRST_PAUSE_SECONDS = 0.005
 _LONGEST_PAUSE_SECONDS = 0.1
 _RECOVER_AFTER_SECONDS = 1.0
 _MOST_REPLACEMENTS = 5
+_LITTLE_ROOM_BYTES = 64 * 1024
 
 
 class ConductorDies(OnRecordError):
@@ -47,8 +49,10 @@ class Tail:
 class Follower:
     """Hands on what a run's script prints; can be interrupted and called again without repeating anything."""
 
-    def __init__(self, run: Run, stdout: Write, stderr: Write) -> None:
+    def __init__(self, run: Run, stdout: Write, stderr: Write, say: Callable[[str], object] | None = None) -> None:
+        """`say` is told, once, what the run's end waits for where that is not the script."""
         self._run = run
+        self._say = say
         self._folder = run.workspace.layout.run(run.id)
         self._replaced = 0
         self._tails = ((Tail(self._folder.stdout), stdout), (Tail(self._folder.stderr), stderr))
@@ -68,6 +72,7 @@ class Follower:
             if now - looked_at > _RECOVER_AFTER_SECONDS:
                 looked_at = now
                 self._replace_dead_conductor()
+                self._tell_of_waiting()
             time.sleep(pause)
             pause = min(pause * 1.3, _LONGEST_PAUSE_SECONDS)
 
@@ -86,6 +91,22 @@ class Follower:
             )
         self._run.workspace.recover()
 
+    def _tell_of_waiting(self) -> None:
+        if self._say is None:
+            return
+        # Not for every run that is followed: what waits has time for two imports.
+        from onrecord.executors.records import EXIT
+        from onrecord.patience import WAITING
+
+        last = _last_line(self._folder.narration)
+        problem = last.removeprefix(WAITING) if last.startswith(WAITING) else ""
+        if not problem and (self._folder.path / EXIT).exists() and _is_full(self._folder.path):
+            # Where there is no room, there may be none for the conductor's words either.
+            problem = f"no space left in {self._folder.path}"
+        if problem:
+            self._say(f"the run waits: {problem}; it goes on by itself when that is over (df -h {self._folder.path})")
+            self._say = None
+
     def _drain(self) -> bool:
         said = False
         for tail, write in self._tails:
@@ -94,6 +115,14 @@ class Follower:
                 write(piece)
                 said = True
         return said
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        room = os.statvfs(folder)
+    except OSError:
+        return False
+    return room.f_bavail * room.f_frsize < _LITTLE_ROOM_BYTES
 
 
 def _last_line(path: Path) -> str:

@@ -42,13 +42,16 @@ class ScriptRunConfig:
 
     def checked(self) -> CheckedConfig:
         """The same job with every path resolved and every mistake refused. Raises BadConfig."""
-        source = _checked_source(self.source_directory)
+        source, target = _checked_source(self.source_directory), self.compute_target or "local"
+        environment = self.environment or Environment("current-interpreter")
+        if target == "local":
+            _check_interpreter(environment, source)
         return CheckedConfig(
             source=source,
             script=_checked_script(source, self.script),
             arguments=_checked_arguments(self.arguments),
-            target=self.compute_target or "local",
-            environment=self.environment or Environment("current-interpreter"),
+            target=target,
+            environment=environment,
             time_limit_seconds=_checked_limit(self.max_run_duration_seconds),
             directories_to_watch=_checked_folders(self.directories_to_watch),
             default_excludes=bool(self.default_excludes),
@@ -130,6 +133,28 @@ def _near_names(script: Path, source: Path) -> str:
         return ""
     near = get_close_matches(script.name, names)
     return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def _check_interpreter(environment: Environment, source: Path) -> None:
+    """Refuse an interpreter that the script could not be started with, as far as that can be told beforehand."""
+    given = environment.interpreter()
+    if "/" in given:
+        # The script is started in its copy of the source, where a relative path begins.
+        path = source / given
+        problem = "it is a folder" if path.is_dir() else "" if os.access(path, os.X_OK) else "it is not executable"
+        problem = problem if path.exists() else "there is no such file"
+    else:
+        import shutil
+
+        folders = environment.environment_variables.get("PATH", os.environ.get("PATH", os.defpath))
+        problem = "" if shutil.which(given, path=folders) else "no program of this name is on the PATH"
+    if problem:
+        raise BadConfig(
+            f"the interpreter {given} cannot run the script",
+            why=problem,
+            next_step="name an interpreter, or the folder that `python -m venv` made (onrecord run --env PYTHON)",
+            field="environment",
+        )
 
 
 def _checked_arguments(given: Sequence[object] | None) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ class Workspace:
         if start.name == FOLDER:
             start = start.parent
         if given and not path:
-            return cls(start)
+            return cls._from_variable(start, given)
         if start.is_file():
             start = start.parent
         searched = [start, *start.parents]
@@ -100,6 +100,18 @@ class Workspace:
             next_step="onrecord init   (or in Python: Workspace.create('.'))",
             searched=searched,
         )
+
+    @classmethod
+    def _from_variable(cls, start: Path, given: str | os.PathLike[str]) -> Workspace:
+        try:
+            return cls(start)
+        except WorkspaceNotFound as problem:
+            raise WorkspaceNotFound(
+                f"{VARIABLE} is {os.fspath(given)}, which is not a workspace",
+                why=problem.why,
+                next_step=f"unset {VARIABLE}, or let it name the folder of a workspace ({problem.next_step})",
+                searched=[start],
+            ) from None
 
     @property
     def name(self) -> str:

@@ -28,7 +28,7 @@ class Snapshot:
 
     `snapshot_id`: 64 hex digits, equal for equal trees on any machine. `files`, `bytes`: regular files in it
     and their total size. `bytes_stored`: what this call added to the store. `skipped`: FIFOs, sockets and
-    devices. `warnings`: whole sentences for the user.
+    devices. `warnings`: whole sentences for the user, one of them in several lines.
     """
 
     snapshot_id: str
@@ -150,12 +150,15 @@ def _warnings(scan: Scan, found: Root) -> list[str]:
     ]
     by_size = found.size > WARN_BYTES
     if by_size or found.files > WARN_FILES:
-        largest = ", ".join(
-            f"{name} ({size / 1e6:,.1f} MB, {files:,} files)" for name, files, size in _largest(scan.folders, by_size)
-        )
+        largest = _largest(scan.folders, by_size)
+        width = max(len(name) for name, _, _ in largest)
         out.append(
-            f"the snapshot holds {found.files:,} files and {found.size / 1e6:,.0f} MB; largest: {largest};"
-            " name what the run does not need in .amlignore or .gitignore"
+            f"the snapshot holds {found.files:,} files and {found.size / 1e6:,.0f} MB; the largest entries:\n"
+            + "".join(
+                f"  {name.ljust(width)}  {size / 1e6:9,.1f} MB" + (f" in {files:,} files\n" if files != 1 else "\n")
+                for name, files, size in largest
+            )
+            + "name what the run does not need in .amlignore or .gitignore"
         )
     return out
 

@@ -8,7 +8,7 @@ import click
 
 from onrecord.cli import exit_codes
 from onrecord.cli.common import json_option, open_workspace, print_json
-from onrecord.cli.text import narrate, printable
+from onrecord.cli.text import counted, narrate, printable
 
 
 @click.command()
@@ -35,5 +35,6 @@ def command(file: Path, as_json: bool) -> int:
     else:
         for finding in result.findings:
             print(f"wrong  {printable(finding.where)}: {printable(finding.problem)}")
-        narrate(f"{result.events} events of {result.runs} runs in {printable(str(file))}; root {result.root}")
+        events = f"{counted(result.events, 'event')} of {counted(result.runs, 'run')}"
+        narrate(f"{events} in {printable(str(file))}; root {result.root}")
     return exit_codes.PROBLEM if result.findings else exit_codes.OK

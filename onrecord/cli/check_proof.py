@@ -17,7 +17,7 @@ from onrecord.cli.evidence import (
     read_text,
     say_it_holds,
 )
-from onrecord.cli.text import Style, narrate
+from onrecord.cli.text import Style, counted, narrate
 from onrecord.ledger.note import verify
 from onrecord.ledger.proof_text import parse_consistency_proof
 from onrecord.ledger.receipt import join
@@ -40,6 +40,8 @@ def command(file: Path, known: Path | None, keys: tuple[str, ...], as_json: bool
         print_json({**old, "new": checkpoint_document(proof.new), "signed_by": signed})
         return
     print(f"{Style(sys.stdout).green('extends')}")
-    say_it_holds([("from", f"{proof.old_size} events, root {proof.old_root.hex()}"), ("to", described(proof.new))])
+    say_it_holds(
+        [("from", f"{counted(proof.old_size, 'event')}, root {proof.old_root.hex()}"), ("to", described(proof.new))]
+    )
     if known is None:
         narrate("compare the older root with your checkpoint, or name it: --checkpoint FILE")

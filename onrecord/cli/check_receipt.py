@@ -21,7 +21,7 @@ from onrecord.cli.evidence import (
     signer_of,
     trust_options,
 )
-from onrecord.cli.text import Style, local_time, narrate
+from onrecord.cli.text import Style, counted, local_time, narrate
 from onrecord.documents import iso
 from onrecord.ledger.proof_text import parse_consistency_proof
 from onrecord.ledger.receipt import Confirmed, check
@@ -98,7 +98,8 @@ def _facts(confirmed: Confirmed, principal: str | None) -> list[tuple[str, str]]
         ("in", described(confirmed.checkpoint)),
     ]
     if confirmed.erased:
-        facts.append(("erased", f"{confirmed.erased} events are shown without what they said: that is not confirmed"))
+        erased = counted(confirmed.erased, "event")
+        facts.append(("erased", f"{erased} shown without content, which is not confirmed"))
     signers = [*(key.name for key in confirmed.keys), *([principal] if principal else [])]
     if signers:
         facts.append(("signed by", ", ".join(signers)))

@@ -94,12 +94,15 @@ def narrate_taken(taken: Snapshot) -> None:
 
 
 def confirm(what: str, yes: bool) -> None:
-    """Go on only when the user agrees. Raises Abort, and UsageError where nobody can be asked."""
+    """Go on only when the user agrees to `what`, which begins with a verb.
+
+    Raises Abort, and UsageError where nobody can be asked.
+    """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{what}: cannot be undone, and there is no terminal to ask on; --yes agrees to it")
-    click.confirm(f"{what}. This cannot be undone. Go on?", abort=True, err=True)
+        raise click.UsageError(f"There is no terminal to ask on whether to {what}. --yes agrees to it.")
+    click.confirm(f"{what[0].upper()}{what[1:]}? This cannot be undone.", abort=True, err=True)
 
 
 def state_named(given: str | None) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, TextIO
 
-from onrecord.cli.text import Style, columns, counted, printable, size
+from onrecord.cli.text import Style, columns, counted, printable, shortened, size
 from onrecord.snapshot.errors import shown
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _value(value: str | None, name: str) -> str:
     if value is None:
         return "-"
     text = printable(value)[:10] if name == "git commit" else printable(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return shortened(text, _LONGEST)
 
 
 def _arrow(before: str, after: str, style: Style) -> str:

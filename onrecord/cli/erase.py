@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from onrecord.cli.common import confirm, json_option, open_run, print_json, run_argument, yes_option
-from onrecord.cli.text import narrate, printable, size
+from onrecord.cli.text import counted, narrate, printable, size
 
 
 @click.command()
@@ -23,8 +23,8 @@ def command(run: str, files: bool, experiment_too: bool, reason: str, yes: bool,
     """
     found = open_run(run)
     row = found.workspace.query.run(found.id)
-    what = "its events, files, source and folder" if files else "its events; its files stay in the store"
-    confirm(f"erase {printable(row.display_name)} ({row.run_id}, {row.status}): {what}", yes)
+    name = f"{printable(row.display_name)} ({row.run_id}, {row.status})"
+    confirm(f"erase {name} with its files and its source" if files else f"erase {name} and leave its files", yes)
     from onrecord.erasure import erase_runs
 
     done = erase_runs(found.workspace, [found.id], files=files, reason=reason, experiment_too=experiment_too)
@@ -36,5 +36,5 @@ def command(run: str, files: bool, experiment_too: bool, reason: str, yes: bool,
     elif count == 0:
         narrate(f"run {found.id} was erased before; nothing was left of it")
     else:
-        freed = f", {done.objects} objects ({size(done.bytes)})" if files else ""
-        narrate(f"erased {count} events{freed} of run {found.id}")
+        freed = f", {counted(done.objects, 'object')} ({size(done.bytes)})" if files else ""
+        narrate(f"erased {counted(count, 'event')}{freed} of run {found.id}")

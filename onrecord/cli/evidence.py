@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from onrecord.cli.text import Style, narrate, printable
+from onrecord.cli.text import Style, counted, narrate, printable
 from onrecord.ledger.checkpoint import Checkpoint, parse_checkpoint
 from onrecord.ledger.errors import BadEvidence
 from onrecord.ledger.note import PrivateKey, PublicKey, parse_private_key, parse_public_key
@@ -75,7 +75,7 @@ def checkpoint_document(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def described(checkpoint: Checkpoint) -> str:
     """A checkpoint in one line."""
-    return f"{checkpoint.size} events of {checkpoint.origin}, root {checkpoint.root.hex()}"
+    return f"{counted(checkpoint.size, 'event')} of {checkpoint.origin}, root {checkpoint.root.hex()}"
 
 
 def output_option(function: Function) -> Function:

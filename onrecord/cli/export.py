@@ -8,7 +8,7 @@ import click
 
 from onrecord.cli.common import complete_run, json_option, open_workspace, print_json
 from onrecord.cli.progress import progress_of
-from onrecord.cli.text import narrate, printable, size
+from onrecord.cli.text import counted, narrate, printable, size
 
 
 @click.command()
@@ -36,4 +36,5 @@ def command(runs: tuple[str, ...], file: Path, children: bool, force: bool, as_j
     if as_json:
         print_json({"path": str(file.absolute()), **done._asdict()})
     else:
-        narrate(printable(f"wrote {done.runs} runs, {done.objects} objects into {file} ({size(done.bytes)})"))
+        what = f"{counted(done.runs, 'run')}, {counted(done.objects, 'object')}"
+        narrate(printable(f"wrote {what} into {file} ({size(done.bytes)})"))

@@ -16,7 +16,7 @@ from onrecord.script_output import Follower
 def stream(run: Run, *, script_output_to_stderr: bool) -> int:
     """Pass on what the script prints until the run has ended; returns the exit code to end with."""
     stdout = _writer(sys.stderr.buffer if script_output_to_stderr else sys.stdout.buffer)
-    follower = Follower(run, stdout, _writer(sys.stderr.buffer))
+    follower = Follower(run, stdout, _writer(sys.stderr.buffer), lambda text: narrate(printable(text)))
     try:
         follower.follow()
     except KeyboardInterrupt:

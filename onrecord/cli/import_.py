@@ -8,7 +8,7 @@ import click
 
 from onrecord.cli.common import json_option, open_workspace, print_json
 from onrecord.cli.progress import progress_of
-from onrecord.cli.text import narrate
+from onrecord.cli.text import counted, narrate
 
 
 @click.command("import")
@@ -30,4 +30,5 @@ def command(file: Path, as_json: bool) -> None:
         narrate(f"imported {run_id}")
     for run_id in done.present:
         narrate(f"{run_id} is here already")
-    narrate(f"{len(done.imported)} runs, {done.events} events, {done.objects} objects added; from {done.origin}")
+    added = [(len(done.imported), "run"), (done.events, "event"), (done.objects, "object")]
+    narrate(f"{', '.join(counted(*each) for each in added)} added; from {done.origin}")

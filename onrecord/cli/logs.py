@@ -8,6 +8,7 @@ from collections.abc import Callable
 import click
 
 from onrecord.cli.common import json_option, open_run, print_json, run_argument
+from onrecord.cli.text import narrate, printable
 from onrecord.run import Run, UnknownFile
 from onrecord.script_output import Follower
 
@@ -22,7 +23,7 @@ def command(run: str, follows: bool, as_json: bool) -> None:
     lines = [_Lines("stdout"), _Lines("stderr")]
     stdout, stderr = (lines[0].take, lines[1].take) if as_json else (_writer(1), _writer(2))
     if follows and not found.has_ended():
-        Follower(found, stdout, stderr).follow()
+        Follower(found, stdout, stderr, lambda text: narrate(printable(text))).follow()
     else:
         stdout(_kept(found, "logs/stdout.txt"))
         stderr(_kept(found, "logs/stderr.txt"))

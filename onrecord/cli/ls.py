@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from onrecord.cli.common import json_option, open_workspace, print_json, state_named
-from onrecord.cli.text import Style, ago, columns, duration, narrate, printable
+from onrecord.cli.text import Style, ago, columns, duration, fitted, narrate, printable
 from onrecord.documents import run_document, status_of
+from onrecord.tag_names import checked_tags
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def command(
     """
     workspace = open_workspace()
     asked = {key: value if given else None for key, given, value in (tag.partition("=") for tag in tags)}
+    checked_tags(asked)
     usual = None if everything or as_json else _SHOWN
     request = _Wanted(wanted, experiment, state_named(status), asked, limit, usual, after, as_of)
     plain = wanted is None and after is None and as_of is None
@@ -199,6 +201,8 @@ def _cell(kind: str, value: Any) -> str:
 
 
 def _print_lines(table: list[list[str]], *, right: frozenset[int], dim: int | None = None) -> None:
+    # A name, then what stands last, gives way where a row would not fit; --json has all of it.
+    table = fitted(table, [2, len(table[0]) - 1] if dim is not None else [2], sys.stdout)
     style, lines = Style(sys.stdout), columns(table, right=right)
     print(style.bold("  ".join(lines[0]).rstrip()))
     for cells, texts in zip(lines[1:], table[1:], strict=True):

@@ -100,6 +100,8 @@ def run(arguments: Sequence[str]) -> int:
     failure = _FAILURES.get(arguments[0] if arguments else "", exit_codes.PROBLEM)
     try:
         code = group.main(args=list(arguments), prog_name="onrecord", standalone_mode=False)
+        # Now, while a reader that has gone or a full disk can still be told.
+        sys.stdout.flush()
     except click.UsageError as problem:
         problem.show()
         return exit_codes.USAGE

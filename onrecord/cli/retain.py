@@ -9,7 +9,7 @@ import click
 
 from onrecord.cli.common import confirm, json_option, open_workspace, print_json, state_named, yes_option
 from onrecord.cli.duration import Duration
-from onrecord.cli.text import ago, columns, narrate, printable, size
+from onrecord.cli.text import ago, columns, counted, narrate, printable, size
 
 if TYPE_CHECKING:
     from onrecord.ledger.query import RunRow
@@ -38,7 +38,7 @@ def command(
         _list(rows)
     objects = freed = 0
     if rows and not dry_run:
-        confirm(f"erase {'these runs with their files' if files else 'these runs'} ({len(rows)})", yes)
+        confirm(f"erase {counted(len(rows), 'run')}{' with their files' if files else ''}", yes)
         from onrecord.erasure import erase_runs
 
         done = erase_runs(workspace, [row.run_id for row in rows], files=files, reason="retention")
@@ -49,7 +49,8 @@ def command(
         runs = [row.run_id for row in rows]
         print_json({"runs": runs, "erased": bool(rows) and not dry_run, "objects": objects, "bytes": freed})
     elif rows and not dry_run:
-        narrate(f"erased {len(rows)} runs" + (f", {objects} objects ({size(freed)})" if files else ""))
+        gone = f", {counted(objects, 'object')} ({size(freed)})" if files else ""
+        narrate(f"erased {counted(len(rows), 'run')}{gone}")
 
 
 def _list(rows: list[RunRow]) -> None:

@@ -27,6 +27,7 @@ from onrecord.executors.registry import executor_named
 from onrecord.experiment import Experiment, checked_experiment_name
 from onrecord.run import Run
 from onrecord.script_run_config import MAX_DURATION_SECONDS_DEFAULT, BadConfig, ScriptRunConfig
+from onrecord.tag_names import checked_tags
 from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 
 
@@ -80,15 +81,14 @@ def command(
         default_excludes=default_excludes,
     )
     # Everything that can be refused is refused before a workspace is made for it.
+    wanted = _tags(tags)
     executor_named(config.checked().target)
     chosen = checked_experiment_name(experiment or _experiment_name(folder))
     workspace = _workspace()
     warn_of_changed_history(workspace)
     workspace.recover(0)
     with files_progress_of("snapshotting") as progress:
-        run = Experiment(workspace, chosen).submit(
-            config, _tags(tags), display_name=name, rehash=rehash, progress=progress
-        )
+        run = Experiment(workspace, chosen).submit(config, wanted, display_name=name, rehash=rehash, progress=progress)
     _narrate_submit(run, chosen)
     if detach:
         if as_json:
@@ -132,6 +132,14 @@ def _source_and_script(source: Path | None, script: str) -> tuple[Path, str]:
 def _environment(given: str | None) -> Environment | None:
     if given is None:
         return None
+    if re.match(r"\w+=", given) and not Path(given).exists():
+        name, _, value = given.partition("=")
+        raise BadConfig(
+            f"--env takes an interpreter, and {given} sets a variable",
+            why="a script has the environment variables of the command that runs it",
+            next_step=f"{name}={value or '…'} onrecord run …   (in Python: environment.environment_variables)",
+            field="environment",
+        )
     environment = Environment(Path(given).name or "interpreter")
     environment.python.user_managed_dependencies = True
     path = Path(given)
@@ -166,7 +174,7 @@ def _experiment_name(folder: Path) -> str:
 
 
 def _tags(given: tuple[str, ...]) -> dict[str, str]:
-    return {key: value for key, _, value in (tag.partition("=") for tag in given)}
+    return checked_tags({key: value for key, _, value in (tag.partition("=") for tag in given)})
 
 
 def _document(run: Run) -> dict[str, object]:

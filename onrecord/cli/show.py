@@ -59,7 +59,7 @@ def _print(run: Run) -> None:
     _print_pairs(style, "metrics", {name: _metric(value) for name, value in run.get_metrics().items()})
     names = run.get_file_names()
     if names:
-        print(f"{style.bold('files')}\n  {len(names)}, listed by: onrecord files {row.run_id[:10]}")
+        print(f"{style.bold('files')}\n  {len(names):,}, listed by: onrecord files {row.run_id[:10]}")
 
 
 def _custody(run: Run) -> list[tuple[str, str]]:

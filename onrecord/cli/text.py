@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TextIO
 
+_LEAST_WIDTH = 12
 _STATUS_COLOURS = {
     "Completed": "32", "Failed": "31", "Canceled": "33", "Running": "36", "Finalizing": "36",
     "CancelRequested": "33", "NotResponding": "35",
@@ -80,6 +82,29 @@ def columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) 
         ]
         for row in rows
     ]
+
+
+def fitted(rows: Sequence[Sequence[str]], shrinking: Sequence[int], stream: TextIO) -> list[list[str]]:
+    """The cells, those of some columns cut short so that rows fit on the stream where that is a terminal.
+
+    `shrinking`: the columns that may be cut, the one to cut first first; each keeps 12 characters.
+    """
+    cut = [list(row) for row in rows]
+    if not cut or not stream.isatty():
+        return cut
+    widths = [max(len(row[index]) for row in cut) for index in range(len(cut[0]))]
+    excess = sum(widths) + 2 * (len(widths) - 1) - shutil.get_terminal_size().columns
+    for index in shrinking:
+        width = max(min(widths[index], _LEAST_WIDTH), widths[index] - max(excess, 0))
+        excess -= widths[index] - width
+        for row in cut:
+            row[index] = shortened(row[index], width)
+    return cut
+
+
+def shortened(text: str, width: int) -> str:
+    """At most `width` characters, an ellipsis in place of what was cut."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def counted(count: int, noun: str) -> str:

@@ -11,7 +11,7 @@ import click
 from onrecord.anchors import NotKept
 from onrecord.cli import exit_codes
 from onrecord.cli.common import json_option, open_workspace, print_json
-from onrecord.cli.text import Style, narrate, printable
+from onrecord.cli.text import Style, counted, narrate, printable
 
 if TYPE_CHECKING:
     from onrecord.verification import Verification
@@ -63,19 +63,17 @@ def _document(result: Verification) -> dict[str, Any]:
 
 def _print(result: Verification) -> None:
     style, audit = Style(sys.stdout), result.audit
+    events = f"{counted(audit.events, 'event')} of {counted(audit.runs, 'run')}"
     for finding in audit.findings:
         print(f"{style.red('wrong')}  {printable(finding.where)}: {printable(finding.problem)}")
     if audit.findings:
-        narrate(f"{len(audit.findings)} findings in {audit.events} events of {audit.runs} runs")
+        narrate(f"{counted(len(audit.findings), 'finding')} in {events}")
         changed = {finding.where for finding in audit.findings} & result.compared.keys()
         if changed:
             narrate("if you restored or replaced this workspace yourself: onrecord checkpoint --accept")
         return
-    print(
-        f"{style.green('intact')}  {audit.events} events of {audit.runs} runs, {len(audit.objects)} objects;"
-        f" root {audit.root}"
-    )
+    print(f"{style.green('intact')}  {events}, {counted(len(audit.objects), 'object')}; root {audit.root}")
     if not result.kept:
         narrate(printable(f"its checkpoint could not be kept: {NotKept.in_state_directory().why}"))
     for what, old in result.compared.items():
-        print(f"{style.green('extends')}  {printable(what)}: {old.size} events")
+        print(f"{style.green('extends')}  {printable(what)}: {counted(old.size, 'event')}")
