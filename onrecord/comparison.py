@@ -188,7 +188,7 @@ def _as_word(word: str) -> str:
 
 
 def _as_text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
+    return f"{value:.15g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
 
 
 def _inventory(run: Run) -> tuple[dict[str, str], dict[str, str]]:

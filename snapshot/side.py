@@ -57,7 +57,9 @@ def entry_at(side: Side, path: bytes) -> Entry | None:
     """
     found: Entry | None = root_entry(side)
     base = b""
-    for name in filter(None, path.split(b"/")):
+    for name in path.split(b"/"):
+        if name in (b"", b"."):
+            continue
         if found is None or found.kind != "dir":
             return None
         nodes = side.nodes(bytes.fromhex(found.digest))

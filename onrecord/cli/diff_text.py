@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, TextIO
 
-from onrecord.cli.text import Style, columns, counted, printable, shortened, size
+from onrecord.cli.text import Style, columns, counted, duration, printable, shortened, size
+from onrecord.ledger.arguments import number
 from onrecord.snapshot.errors import shown
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def _fact_lines(facts: list[Fact], style: Style) -> list[str]:
         8, *(len(name) for name, _, _ in named), 0
     )  # fmt: skip
     lines = [f"  {style.dim(name.ljust(width))}  {_arrow(before, after, style)}" for name, before, after in named]
-    for number, fact in enumerate(packages[:_PACKAGES]):
-        label = style.dim(("" if number else "packages").ljust(width))
+    for fact in packages[:_PACKAGES]:
+        label = style.dim(("" if fact is not packages[0] else "packages").ljust(width))
         change = _arrow(_value(fact.before, ""), _value(fact.after, ""), style)
         lines.append(f"  {label}  {printable(fact.name)} {change}")
     if len(packages) > _PACKAGES:
@@ -63,6 +64,8 @@ def _value(value: str | None, name: str) -> str:
     if value is None:
         return "-"
     text = printable(value)[:10] if name == "git commit" else printable(value)
+    if name == "time limit" and (seconds := number(value)) is not None:
+        text = duration(seconds)
     return shortened(text, _LONGEST)
 
 

@@ -40,7 +40,7 @@ def command(what: str, destination: str, path: str, force: bool, as_json: bool) 
         )
     if as_json:
         print_json({"snapshot_id": snapshot_id, "path": str(done.path.absolute()), "files": done.files})
-    elif done.path == Path(destination) and not (path and done.path.is_file()):
+    elif done.path.is_dir() and not done.path.is_symlink():
         narrate(printable(f"wrote {counted(done.files, 'file')} into {destination}"))
     else:
         narrate(printable(f"wrote {done.path}"))

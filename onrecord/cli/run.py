@@ -153,7 +153,7 @@ def _environment(given: str | None) -> Environment | None:
             )
         path = path / "bin" / "python"
     # A name without a slash is looked up on the PATH when the run starts; a path must not depend on the folder.
-    environment.python.interpreter_path = str(path.absolute()) if "/" in str(path) else str(path)
+    environment.python.interpreter_path = given if "/" not in given and path == Path(given) else str(path.absolute())
     return environment
 
 

@@ -110,6 +110,11 @@ def test_what_is_no_time_is_a_wrong_use(command: Command, tmp_path: Path, text: 
         (["--target", "lokal", "train.py"], "did you mean 'local'"),
         (["-e", "bad name", "train.py"], "bad_name"),
         (["--env", ".", "train.py"], "not a virtual environment"),
+        (["--env", "no-such-python", "train.py"], "no program of this name is on the PATH"),
+        (["--env", "/nowhere/python", "train.py"], "there is no such file"),
+        (["--env", "/etc/passwd", "train.py"], "it is not executable"),
+        (["--env", "SEED=1", "train.py"], "next: SEED=1 onrecord run"),
+        (["-t", "=v", "train.py"], "a tag without a name"),
     ],
 )
 def test_what_cannot_be_run_ends_with_125_and_leaves_no_run(
@@ -163,14 +168,14 @@ def test_env_takes_an_interpreter_and_a_virtual_environment(tmp_path: Path) -> N
         assert said.stdout.decode().strip() == str(made)
 
 
-@pytest.mark.parametrize("given", ["no-such-python", "/etc/passwd"])
-def test_an_interpreter_that_cannot_be_started_ends_with_125_as_a_failed_run(tmp_path: Path, given: str) -> None:
-    project(tmp_path, {"train.py": "print(1)\n"})
-    said = onrecord("run", "--env", given, "train.py", cwd=tmp_path)
+def test_a_program_that_is_no_interpreter_ends_with_125_as_a_failed_run(tmp_path: Path) -> None:
+    project(tmp_path, {"train.py": "print(1)\n", "python": "#!/nowhere/python\n"})
+    (tmp_path / "python").chmod(0o755)
+    said = onrecord("run", "--env", "./python", "train.py", cwd=tmp_path)
     assert said.returncode == 125, said.stderr
     document = shown(tmp_path)
     assert document["status"] == "Failed"
-    assert given in document["error"]["message"]
+    assert "/nowhere/python" in document["error"]["message"]
 
 
 def test_cancel_ends_the_grandchildren_too(tmp_path: Path) -> None:

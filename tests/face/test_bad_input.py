@@ -20,7 +20,9 @@ from onrecord import Environment, Experiment, OnRecordError, ScriptRunConfig, Wo
 from onrecord.executors.errors import UnknownTarget
 from onrecord.experiment import BadExperimentName
 from onrecord.ledger.errors import NotALedger
+from onrecord.offline_run import OfflineRun
 from onrecord.script_run_config import BadConfig
+from onrecord.tag_names import BadTag
 from onrecord.workspace import WorkspaceExists, WorkspaceNotFound
 
 NEWER = 99
@@ -137,12 +139,13 @@ def test_a_folder_that_is_no_workspace_is_refused(tmp_path: Path, spoil: Callabl
 
 def test_a_variable_that_leads_nowhere_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONRECORD_WORKSPACE", str(tmp_path / "nowhere"))
-    with pytest.raises(WorkspaceNotFound, match="next: "):
+    with pytest.raises(WorkspaceNotFound, match="next: unset ONRECORD_WORKSPACE"):
         Workspace.from_config()
     project(tmp_path, {"train.py": "print(1)\n"})
     env = clean_environment(ONRECORD_WORKSPACE=str(tmp_path / "nowhere"))
     said = onrecord("run", "train.py", cwd=tmp_path, env=env)
     assert said.returncode == 125, said.stderr
+    assert b"ONRECORD_WORKSPACE is " in said.stderr
     assert b"nowhere" in said.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train.py"]
 
@@ -349,13 +352,34 @@ def test_a_pipe_in_the_source_is_named_and_the_run_goes_on(folder: Path) -> None
     assert b"not in the snapshot: pipe" in said.stderr
 
 
-def test_a_wrong_interpreter_is_a_failed_run_that_says_so(folder: Path) -> None:
-    said = onrecord("run", "--env", "/nowhere/python", "train.py", cwd=folder)
-    assert said.returncode == 125, said.stderr
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [("/nowhere/python", "no such file"), ("/etc", "a folder"), ("./train.py", "not executable"), ("pyhton", "PATH")],
+)
+def test_a_wrong_interpreter_is_refused_before_there_is_a_run(folder: Path, given: str, why: str) -> None:
     environment = Environment("wrong")
-    environment.python.interpreter_path = "/nowhere/python"
-    run = submit(folder, environment=environment)
-    details = run.wait_for_completion(raise_on_error=False)
-    assert details["status"] == "Failed"
-    assert "/nowhere/python" in details["error"]["message"]
-    assert [run.status for run in Experiment(Workspace(folder), "tests").get_runs()] == ["Failed"]
+    environment.python.interpreter_path = given
+    said = refused(folder, BadConfig, environment=environment)
+    assert given in said
+    assert why in said
+
+
+def test_an_interpreter_is_looked_up_on_the_path_that_the_script_will_have(folder: Path) -> None:
+    project(folder, {"bin/odd": f'#!/bin/sh\nexec {sys.executable} "$@"\n'})
+    (folder / "bin" / "odd").chmod(0o755)
+    environment = Environment("odd", environment_variables={"PATH": f"{folder}/bin:{os.environ['PATH']}"})
+    environment.python.interpreter_path = "odd"
+    assert submit(folder, environment=environment).wait_for_completion()["status"] == "Completed"
+
+
+def test_a_tag_without_a_name_is_refused_wherever_it_is_set(folder: Path) -> None:
+    with pytest.raises(BadTag, match="next: "):
+        Experiment(Workspace(folder), "tests").submit(ScriptRunConfig(folder, "train.py"), {"": "v"})
+    assert leaves_nothing(folder)
+    run = submit(folder)
+    for target in (run, OfflineRun()):
+        with pytest.raises(BadTag):
+            target.tag("", "v")
+        target.tag("name")
+        assert target.get_tags() == {"name": ""}
+    run.wait_for_completion()
