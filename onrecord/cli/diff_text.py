@@ -134,6 +134,7 @@ def _coloured(change: Change, text: str, style: Style) -> str:
 
 def print_patch(found: Comparison, stream: TextIO) -> None:
     """The patch: byte for byte where it goes to a file or a program, fit for a terminal on one."""
+    print(file=stream)
     if stream.isatty():
         style = Style(stream)
         for line in found.patch():

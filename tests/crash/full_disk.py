@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from pathlib import Path
 
 from crash_scene import ENDED_BY_ITSELF, Scene, until
 
+from onrecord.script_output import Follower
+
 disk = Path(sys.argv[1])
+said: list[str] = []
 scene = Scene(disk / "project")
 scene.outside = disk.parent / "outside"
 scene.outside.mkdir()
@@ -42,8 +46,11 @@ try:
     written = (scene.control / "work/outputs/big.bin").read_bytes()
     (scene.outside / "full").touch()
     until(lambda: not scene.scripts() and (scene.control / "exit").exists(), "the script does not end")
+    follower = Follower(scene.run, lambda _: None, lambda _: None, said.append)
+    threading.Thread(target=follower.follow, daemon=True).start()
     time.sleep(2)
     assert not scene.run.has_ended(), "it ended although its outputs had no room"
+    until(lambda: said, "whoever follows the run is not told what it waits for")
     filler.unlink()
     scene.ended()
     scene.is_sound()
@@ -53,5 +60,8 @@ try:
     assert scene.run.get_metrics()["loss"] == [step / 10 for step in range(100)]
     warnings = [event.event for event in scene.workspace.journal.read(scene.run_id) if event.type == "run.failed"]
     assert warnings[0].warnings == [], warnings
+    assert len(said) == 1, said
+    assert "no space left in" in said[0], said
+    assert "goes on by itself" in said[0], said
 finally:
     scene.close()
