@@ -80,6 +80,8 @@ def _summary(found: Comparison, style: Style) -> str:
     for change in found.files:
         kinds[change.kind] += change.files
     told = ", ".join(f"{kinds[kind]:,} {kind}" for kind in ("changed", "added", "removed", "renamed") if kinds[kind])
+    if found.paths:
+        return f"{style.bold('source')}  {told}"
     roots = found.before.side.root, found.after.side.root
     whole = " → ".join(f"{counted(root.files, 'file')}, {size(root.size)}" for root in roots)
     return f"{style.bold('source')}  {told}  {style.dim(f'({whole})')}"
