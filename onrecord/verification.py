@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -20,6 +20,8 @@ from onrecord.snapshot.manifest import objects_of
 from onrecord.workspace import Workspace
 
 STATE = "the last checkpoint in the state directory"
+# Enough to read packs from front to back, few enough to tell how far it is.
+_AT_ONCE = 2000
 GIT = f"the checkpoint in {REF}"
 
 
@@ -42,15 +44,21 @@ class Verification:
         return self.audit.findings
 
 
-def verify(workspace: Workspace, since: Mapping[str, Checkpoint] | None = None) -> Verification:
+def verify(
+    workspace: Workspace,
+    since: Mapping[str, Checkpoint] | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Verification:
     """Everything that is wrong, by name; `audit.objects` of the answer holds all that were read.
 
     `since`: more checkpoints that the history must go on from, by what they are. Where nothing is wrong, the
-    ledger's new checkpoint is kept in the user's state directory.
+    ledger's new checkpoint is kept in the user's state directory. `progress` is told the objects read and those to
+    be read.
     """
     while True:
         before = workspace.journal.size()
-        result = _verify(workspace, since or {})
+        result = _verify(workspace, since or {}, progress or _ignore)
         # Files that were erased meanwhile are no finding.
         if not result.findings or not _erased_since(workspace, before):
             return result
@@ -61,7 +69,13 @@ def _erased_since(workspace: Workspace, seq: int) -> bool:
     return bool(workspace.journal.fetch(sql, (seq, PayloadErased.type)))
 
 
-def _verify(workspace: Workspace, since: Mapping[str, Checkpoint]) -> Verification:
+def _ignore(done: int, total: int) -> None:
+    del done, total
+
+
+def _verify(
+    workspace: Workspace, since: Mapping[str, Checkpoint], progress: Callable[[int, int], None]
+) -> Verification:
     compared, unreadable = _outside(workspace, since)
     result = audit(workspace.journal, sizes=[old.size for old in compared.values()])
     result.findings += unreadable
@@ -70,7 +84,7 @@ def _verify(workspace: Workspace, since: Mapping[str, Checkpoint]) -> Verificati
         problem = what_became_of(old, origin, result.events, result.roots.get)
         if problem:
             result.wrong(name, problem)
-    _check_objects(workspace, result)
+    _check_objects(workspace, result, progress)
     checkpoint = Checkpoint(origin, result.events, bytes.fromhex(result.root)) if result.events else None
     kept = anchors.keep(workspace, checkpoint) if checkpoint and not result.findings else True
     return Verification(result, checkpoint, compared, kept)
@@ -90,14 +104,18 @@ def _outside(workspace: Workspace, since: Mapping[str, Checkpoint]) -> tuple[dic
     return {**compared, **since}, unreadable
 
 
-def _check_objects(workspace: Workspace, result: Audit) -> None:
+def _check_objects(workspace: Workspace, result: Audit, progress: Callable[[int, int], None]) -> None:
     for snapshot_id in sorted(result.snapshots):
         try:
             result.objects.update(objects_of(workspace.store, snapshot_id))
         except OnRecordError as problem:
             result.wrong(f"snapshot {snapshot_id}", str(problem))
-    for fault in workspace.store.verify(sorted(filter(_is_address, result.objects))):
-        result.wrong(f"object {fault.digest}", fault.problem)
+    wanted = sorted(filter(_is_address, result.objects))
+    for start in range(0, len(wanted), _AT_ONCE):
+        progress(start, len(wanted))
+        for fault in workspace.store.verify(wanted[start : start + _AT_ONCE]):
+            result.wrong(f"object {fault.digest}", fault.problem)
+    progress(len(wanted), len(wanted))
     for name in sorted(result.objects):
         if not _is_address(name):
             result.wrong(f"object {name}", "no object can have this name: 64 hex digits are an address")

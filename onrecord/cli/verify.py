@@ -11,6 +11,7 @@ import click
 from onrecord.anchors import NotKept
 from onrecord.cli import exit_codes
 from onrecord.cli.common import json_option, open_workspace, print_json
+from onrecord.cli.progress import progress_of
 from onrecord.cli.text import Style, counted, narrate, printable
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ def command(since: tuple[Path, ...], as_json: bool) -> int:
     from onrecord.verification import verify
 
     kept = {f"the checkpoint in {path}": read_checkpoint(path) for path in since}
-    result = verify(open_workspace(), kept)
+    workspace = open_workspace()
+    with progress_of("verifying", "object") as progress:
+        result = verify(workspace, kept, progress=progress)
     if as_json:
         print_json(_document(result))
     else:

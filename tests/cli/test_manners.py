@@ -20,6 +20,7 @@ from onrecord import Workspace
 from onrecord.cli.text import counted, shortened
 from onrecord.ledger.errors import LedgerFull
 from onrecord.patience import WAITING, patiently
+from onrecord.verification import verify
 
 Command = Callable[..., Any]
 
@@ -146,6 +147,13 @@ def test_a_wait_for_room_is_said_once_and_its_end_too(capsys: pytest.CaptureFixt
     assert capsys.readouterr().err == f"{WAITING}no space left\nthat is over: going on\n"
     patiently(action)
     assert capsys.readouterr().err == ""
+
+
+def test_a_verification_tells_the_objects_that_it_has_read(tmp_path: Path) -> None:
+    run_to_end(tmp_path, "open('outputs/a', 'w').write('a')\n")
+    told: list[tuple[int, int]] = []
+    result = verify(Workspace(tmp_path), progress=lambda done, total: told.append((done, total)))
+    assert (told[0], told[-1]) == ((0, len(result.audit.objects)), (len(result.audit.objects),) * 2)
 
 
 PROGRESS = """

@@ -5,11 +5,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import struct
 from pathlib import Path
 
 from blake3 import blake3
+
+from onrecord.snapshot.side import StoredSide
+from onrecord.snapshot.store import Store
+from onrecord.snapshot.take import take_snapshot
 
 # A tree is {name: file content | (content, executable) | ("link", target) | nested tree}.
 Tree = dict[bytes, object]
@@ -86,6 +91,15 @@ def _slow_tree(tree: Tree) -> tuple[bytes, int, int]:
             files, total = files + 1, total + size
         out += kind + len(name).to_bytes(2, "big") + size.to_bytes(8, "big") + name + value
     return blake3(out).digest(), files, total
+
+
+def sides(store: Store, before: Tree, after: Tree, base: Path) -> tuple[StoredSide, StoredSide]:
+    """Snapshots of two trees, each planted in `base`."""
+    made = []
+    for tree in (before, after):
+        shutil.rmtree(base, ignore_errors=True)
+        made.append(StoredSide(store, take_snapshot(plant(base, tree), store).snapshot_id))
+    return made[0], made[1]
 
 
 def disk_bytes(folder: Path) -> int:

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from snapshot_trees import Tree, dug_up, full, plant
-from test_diff import sides
+from snapshot_trees import Tree, dug_up, full, plant, sides
 
 from onrecord.snapshot.diff import diff
 from onrecord.snapshot.lines import hunks
