@@ -31,18 +31,17 @@ def print_comparison(found: Comparison, stream: TextIO, *, files: bool) -> None:
         print(line, file=stream)
     print(_summary(found, style), file=stream)
     if files:
-        for change, cells in zip(found.files, columns([_cells(change) for change in found.files]), strict=True):
-            print("  " + "  ".join([_coloured(change, cells[0], style), cells[1], style.dim(cells[2])]).rstrip(),
-                  file=stream)  # fmt: skip
+        rows = columns([_cells(change) for change in found.files])
+        for change, (kind, name, details) in zip(found.files, rows, strict=True):
+            line = "  ".join([_coloured(change, kind, style), name, style.dim(details)])
+            print(f"  {line}".rstrip(), file=stream)
 
 
 def _fact_lines(facts: list[Fact], style: Style) -> list[str]:
     rows = [(_fact_name(fact), fact.before, fact.after) for fact in facts if fact.group != "packages"]
     packages = [fact for fact in facts if fact.group == "packages"]
     named = [(name, _value(before, name), _value(after, name)) for name, before, after in rows]
-    width = max((len(name) for name, _, _ in named), default=0) if not packages else max(
-        8, *(len(name) for name, _, _ in named), 0
-    )  # fmt: skip
+    width = max((len(name) for name in [*(name for name, _, _ in named), *["packages"][: len(packages)]]), default=0)
     lines = [f"  {style.dim(name.ljust(width))}  {_arrow(before, after, style)}" for name, before, after in named]
     for fact in packages[:_PACKAGES]:
         label = style.dim(("" if fact is not packages[0] else "packages").ljust(width))
