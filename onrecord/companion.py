@@ -35,7 +35,7 @@ from onrecord.missing_file import missing_file_hint
 from onrecord.outcome import last_event, last_words
 from onrecord.patience import patiently, say
 from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, start_script
-from onrecord.script_environment import command_of, environment_of
+from onrecord.script_environment import environment_of
 from onrecord.unkept import unkept_warning
 from onrecord.watcher import Watcher
 from onrecord.workspace import Workspace
@@ -141,7 +141,7 @@ class Companion:
             self._end(RunFailed(error={"code": outcome.code, "message": outcome.message}))
             return False
         if self._inventory is None:
-            self._inventory = ask_for_inventory(outcome.command[0], outcome.environment, self._folder)
+            self._inventory = ask_for_inventory(self._config["interpreter"], outcome.environment, self._folder)
         return True
 
     def _preparing(self, status: str) -> list[Event]:
@@ -350,7 +350,7 @@ class Companion:
             # An earlier conductor took its question with it.
             row = self._workspace.query.run(self._run_id)
             environment = environment_of(self._config, self._workspace, row)
-            self._inventory = ask_for_inventory(command_of(self._config)[0], environment, self._folder)
+            self._inventory = ask_for_inventory(self._config["interpreter"], environment, self._folder)
         return self._inventory.finish() if self._inventory is not None else None
 
     def _end(self, event: Event) -> None:

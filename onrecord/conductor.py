@@ -69,12 +69,12 @@ def _first_start(workspace: Workspace, run_id: str, is_told: bool) -> Start:
         outcome = start_script(workspace, run_id, config, executor)
         if not isinstance(outcome, Launch):
             return Start(outcome)
-        return Start(outcome, _stand_back(executor, outcome, workspace.layout.run(run_id)))
+        return Start(outcome, _stand_back(executor, outcome, config["interpreter"], workspace.layout.run(run_id)))
     except Exception as problem:
         return Start(problem)
 
 
-def _stand_back(executor: Executor, launch: Launch, folder: RunFolder) -> Inventory | None:
+def _stand_back(executor: Executor, launch: Launch, interpreter: str, folder: RunFolder) -> Inventory | None:
     """Leave the processor to the supervisor and the script until they have come up.
 
     The question for the inventory, which has little priority, goes on meanwhile; it takes longest.
@@ -82,7 +82,7 @@ def _stand_back(executor: Executor, launch: Launch, folder: RunFolder) -> Invent
     progress = executor.wait(launch.control, _SUPERVISOR_COMES_UP_SECONDS, Waiting())
     from onrecord.inventory import ask_for_inventory
 
-    inventory = ask_for_inventory(launch.command[0], launch.environment, folder)
+    inventory = ask_for_inventory(interpreter, launch.environment, folder)
     if isinstance(progress, Started):
         executor.wait(launch.control, _SCRIPT_COMES_UP_SECONDS, progress)
     return inventory

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from onrecord.inventory import Inventory
 
 GRACE_SECONDS = 10.0
+# Less than that, so that the processes of a job are ended by the one that can tell them apart.
+RANKS_GRACE_SECONDS = 8.0
 
 
 class StartFailure(NamedTuple):
@@ -70,10 +72,15 @@ def prepare(workspace: Workspace, run_id: str, config: Mapping[str, Any]) -> Lau
         path.mkdir(exist_ok=True)
     for path in (folder.stdout, folder.stderr, folder.spool):
         path.touch()
+    command, environment = command_of(config), environment_of(config, workspace, row)
+    if config.get("distribution"):
+        from onrecord.rank_plan import ranked_command
+
+        command = ranked_command(command, config["distribution"], folder, environment, RANKS_GRACE_SECONDS)
     return Launch(
-        command=command_of(config),
+        command=command,
         working_directory=folder.work,
-        environment=environment_of(config, workspace, row),
+        environment=environment,
         stdout=folder.stdout,
         stderr=folder.stderr,
         control=folder.path,

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from onrecord.distributed import Distribution, checked_distribution
 from onrecord.environment import Environment
 from onrecord.errors import OnRecordError
 
@@ -26,7 +27,8 @@ class ScriptRunConfig:
     `source_directory` is snapshotted at submit; `script` is relative to it. `arguments` are passed as
     `str()` writes them, without a shell. Without a `compute_target` the run is local, without an
     `environment` it uses the interpreter that submits. `max_run_duration_seconds`: the run is ended
-    after that (default 30 days; None is no limit). `directories_to_watch`: folders that the script writes
+    after that (default 30 days; None is no limit). `distributed_job_config`: run the script in several processes,
+    each with its own `logs/rank-N.txt`. `directories_to_watch`: folders that the script writes
     besides `outputs` and `logs` and that belong into the history too.
     """
 
@@ -36,10 +38,11 @@ class ScriptRunConfig:
     compute_target: str | None = attrs.field(default=None, kw_only=True)
     environment: Environment | None = attrs.field(default=None, kw_only=True)
     max_run_duration_seconds: float | None = attrs.field(default=MAX_DURATION_SECONDS_DEFAULT, kw_only=True)
+    distributed_job_config: Distribution | None = attrs.field(default=None, kw_only=True)
     directories_to_watch: Sequence[str] = attrs.field(default=(), kw_only=True)
 
     def checked(self) -> CheckedConfig:
-        """The same job with every path resolved and every mistake refused. Raises BadConfig."""
+        """The same job with every path resolved and every mistake refused. Raises BadConfig, BadDistribution."""
         source = _checked_source(self.source_directory)
         return CheckedConfig(
             source=source,
@@ -49,6 +52,7 @@ class ScriptRunConfig:
             environment=self.environment or Environment("current-interpreter"),
             time_limit_seconds=_checked_limit(self.max_run_duration_seconds),
             directories_to_watch=_checked_folders(self.directories_to_watch),
+            distribution=checked_distribution(self.distributed_job_config),
         )
 
 
@@ -63,10 +67,11 @@ class CheckedConfig:
     environment: Environment
     time_limit_seconds: float | None
     directories_to_watch: tuple[str, ...] = ()
+    distribution: dict[str, Any] | None = None
 
     def as_document(self) -> dict[str, Any]:
         """The job as plain values, as the ledger keeps it."""
-        return {
+        document = {
             "source_directory": str(self.source),
             "script": self.script,
             "arguments": list(self.arguments),
@@ -76,6 +81,7 @@ class CheckedConfig:
             "max_run_duration_seconds": self.time_limit_seconds,
             "directories_to_watch": list(self.directories_to_watch),
         }
+        return document if self.distribution is None else {**document, "distribution": self.distribution}
 
 
 def _checked_source(given: str | os.PathLike[str]) -> Path:

@@ -13,6 +13,7 @@ from onrecord.cli.common import json_option, print_json, warn_of_changed_history
 from onrecord.cli.duration import Duration
 from onrecord.cli.foreground import stream
 from onrecord.cli.text import narrate, printable, size
+from onrecord.distributed import Distribution, MpiConfiguration, PyTorchConfiguration, TensorflowConfiguration
 from onrecord.documents import run_document
 from onrecord.environment import Environment
 from onrecord.executors.registry import executor_named
@@ -29,6 +30,8 @@ from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 @click.option("--env", metavar="PYTHON", help="An interpreter, or a virtual environment's folder (default: this one).")
 @click.option("--source", type=click.Path(path_type=Path), help="The folder to snapshot (default: the current one).")
 @click.option("--target", help="The compute target (default: local).")
+@click.option("--nproc", type=click.IntRange(1), metavar="N", help="Run the script in N processes at once.")
+@click.option("--distributed", type=click.Choice(["mpi", "torch", "tf"]), help="How they meet (default: torch).")
 @click.option("--timeout", type=Duration(), metavar="TIME", help="End the run after this long: 90s, 15m, 2h.")
 @click.option("-k", "--keep", multiple=True, metavar="FOLDER", help="Record this folder besides outputs and logs.")
 @click.option("--checkpoint", is_flag=True, help="Print the history's checkpoint on stderr at the end.")
@@ -43,6 +46,8 @@ def command(
     env: str | None,
     source: Path | None,
     target: str | None,
+    nproc: int | None,
+    distributed: str | None,
     timeout: float | None,
     keep: tuple[str, ...],
     checkpoint: bool,
@@ -64,6 +69,7 @@ def command(
         compute_target=target,
         environment=_environment(env),
         max_run_duration_seconds=timeout or MAX_DURATION_SECONDS_DEFAULT,
+        distributed_job_config=_distribution(nproc, distributed),
         directories_to_watch=keep,
     )
     # Everything that can be refused is refused before a workspace is made for it.
@@ -131,6 +137,17 @@ def _environment(given: str | None) -> Environment | None:
     # A name without a slash is looked up on the PATH when the run starts; a path must not depend on the folder.
     environment.python.interpreter_path = str(path.absolute()) if "/" in str(path) else str(path)
     return environment
+
+
+def _distribution(processes: int | None, scheme: str | None) -> Distribution | None:
+    if processes is None and scheme is None:
+        return None
+    count = processes or 1
+    if scheme == "mpi":
+        return MpiConfiguration(count)
+    if scheme == "tf":
+        return TensorflowConfiguration(count, 0)
+    return PyTorchConfiguration("Gloo", count)
 
 
 def _workspace() -> Workspace:
