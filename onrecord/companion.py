@@ -17,7 +17,6 @@ from onrecord.capture import FOLDERS, Capture
 from onrecord.errors import OnRecordError
 from onrecord.executors.errors import NothingStarted
 from onrecord.executors.protocol import Ended, Executor, Launch, Progress, Started, Waiting
-from onrecord.executors.registry import executor_named
 from onrecord.ingest import has_more, ingest, size_of
 from onrecord.inventory import Inventory, ask_for_inventory
 from onrecord.ledger.errors import IllegalTransition
@@ -34,7 +33,7 @@ from onrecord.ledger.states import CANCEL_REQUESTED, FINALIZING, PREPARING, TERM
 from onrecord.missing_file import missing_file_hint
 from onrecord.outcome import last_event, last_words
 from onrecord.patience import patiently, say
-from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, start_script
+from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, executor_of, start_script
 from onrecord.script_environment import environment_of
 from onrecord.unkept import unkept_warning
 from onrecord.watcher import Watcher
@@ -361,7 +360,17 @@ class Companion:
                 raise
         patiently(self._take_late_points)
         self._tell_truth()
+        self._start_others()
         self._keep_checkpoint()
+
+    def _start_others(self) -> None:
+        from onrecord.waiting_runs import start_waiting
+
+        try:
+            start_waiting(self._workspace)
+        except (OnRecordError, OSError) as problem:
+            # Any command tries again.
+            say(f"{problem}\n")
 
     def _take_late_points(self) -> None:
         if has_more(self._folder.spool, self._workspace.query.spool_position(self._run_id)):
@@ -398,7 +407,7 @@ class Companion:
 
     @cached_property
     def _executor(self) -> Executor:
-        return executor_named(self._config["target"])
+        return executor_of(self._workspace, self._config["target"])
 
     def _tell_truth(self) -> None:
         if self._answer >= 0:

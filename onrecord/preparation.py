@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from onrecord.errors import OnRecordError
 from onrecord.executors.errors import AlreadyStarted
 from onrecord.executors.protocol import Executor, Launch
+from onrecord.executors.registry import LOCAL, executor_named
 from onrecord.ledger.states import CANCEL_REQUESTED
 from onrecord.script_environment import command_of, environment_of
 from onrecord.snapshot.restore import restore_snapshot
@@ -52,6 +53,15 @@ def start_script(
     except OnRecordError as problem:
         return StartFailure("StartFailed", str(problem))
     return launch
+
+
+def executor_of(workspace: Workspace, target: str) -> Executor:
+    """The executor of a compute target. Raises UnknownTarget, BadTarget, BrokenTarget."""
+    if target == LOCAL:
+        return executor_named(LOCAL)
+    from onrecord.compute_target import target_named
+
+    return executor_named(target_named(workspace, target).executor)
 
 
 def prepare(workspace: Workspace, run_id: str, config: Mapping[str, Any]) -> Launch:

@@ -12,6 +12,7 @@ import attrs
 from onrecord.distributed import Distribution, checked_distribution
 from onrecord.environment import Environment
 from onrecord.errors import OnRecordError
+from onrecord.resources import Resources
 
 MAX_DURATION_SECONDS_DEFAULT = 30 * 24 * 3600
 
@@ -28,8 +29,9 @@ class ScriptRunConfig:
     `str()` writes them, without a shell. Without a `compute_target` the run is local, without an
     `environment` it uses the interpreter that submits. `max_run_duration_seconds`: the run is ended
     after that (default 30 days; None is no limit). `distributed_job_config`: run the script in several processes,
-    each with its own `logs/rank-N.txt`. `directories_to_watch`: folders that the script writes
-    besides `outputs` and `logs` and that belong into the history too.
+    each with its own `logs/rank-N.txt`. `resources`: what the run takes of a target with limits, where it waits
+    until there is room; of those that wait, one with a greater `priority` starts first. `directories_to_watch`:
+    folders that the script writes besides `outputs` and `logs` and that belong into the history too.
     """
 
     source_directory: str | os.PathLike[str] = "."
@@ -39,6 +41,8 @@ class ScriptRunConfig:
     environment: Environment | None = attrs.field(default=None, kw_only=True)
     max_run_duration_seconds: float | None = attrs.field(default=MAX_DURATION_SECONDS_DEFAULT, kw_only=True)
     distributed_job_config: Distribution | None = attrs.field(default=None, kw_only=True)
+    resources: Resources = attrs.field(default=Resources(), kw_only=True)
+    priority: int = attrs.field(default=0, kw_only=True)
     directories_to_watch: Sequence[str] = attrs.field(default=(), kw_only=True)
 
     def checked(self) -> CheckedConfig:
@@ -53,6 +57,8 @@ class ScriptRunConfig:
             time_limit_seconds=_checked_limit(self.max_run_duration_seconds),
             directories_to_watch=_checked_folders(self.directories_to_watch),
             distribution=checked_distribution(self.distributed_job_config),
+            resources=self.resources.as_document() if self.resources != Resources() else None,
+            priority=_checked_priority(self.priority),
         )
 
 
@@ -68,6 +74,8 @@ class CheckedConfig:
     time_limit_seconds: float | None
     directories_to_watch: tuple[str, ...] = ()
     distribution: dict[str, Any] | None = None
+    resources: dict[str, Any] | None = None
+    priority: int = 0
 
     def as_document(self) -> dict[str, Any]:
         """The job as plain values, as the ledger keeps it."""
@@ -81,7 +89,9 @@ class CheckedConfig:
             "max_run_duration_seconds": self.time_limit_seconds,
             "directories_to_watch": list(self.directories_to_watch),
         }
-        return document if self.distribution is None else {**document, "distribution": self.distribution}
+        # Left out where they say nothing.
+        more = {"distribution": self.distribution, "resources": self.resources, "priority": self.priority}
+        return document | {name: value for name, value in more.items() if value}
 
 
 def _checked_source(given: str | os.PathLike[str]) -> Path:
@@ -162,6 +172,15 @@ def _checked_limit(given: float | None) -> float | None:
             field="max_run_duration_seconds",
         )
     return float(given) if given != float("inf") else None
+
+
+def _checked_priority(given: int) -> int:
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise BadConfig(
+            f"priority is {given!r}", why="it is a whole number; greater starts first", next_step="priority=1",
+            field="priority",
+        )  # fmt: skip
+    return given
 
 
 def _checked_folders(given: Sequence[str]) -> tuple[str, ...]:
