@@ -62,6 +62,8 @@ class RunPreparing(Event):
     type: ClassVar[str] = "run.preparing"
     # Greater than 1 when an earlier conductor died before the script started.
     attempt: int = 1
+    # Numbers of the GPUs that its target gave it.
+    gpus: list[int] = attrs.field(factory=list)
 
 
 @attrs.frozen(kw_only=True)

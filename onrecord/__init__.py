@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from onrecord.distributed import MpiConfiguration as MpiConfiguration
+    from onrecord.distributed import PyTorchConfiguration as PyTorchConfiguration
+    from onrecord.distributed import TensorflowConfiguration as TensorflowConfiguration
     from onrecord.environment import Environment as Environment
     from onrecord.errors import OnRecordError as OnRecordError
     from onrecord.experiment import Experiment as Experiment
@@ -23,10 +26,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "Environment": "onrecord.environment",
     "Experiment": "onrecord.experiment",
+    "MpiConfiguration": "onrecord.distributed",
     "OnRecordError": "onrecord.errors",
+    "PyTorchConfiguration": "onrecord.distributed",
     "Run": "onrecord.run",
     "RunFailedError": "onrecord.run",
     "ScriptRunConfig": "onrecord.script_run_config",
+    "TensorflowConfiguration": "onrecord.distributed",
     "Workspace": "onrecord.workspace",
 }
 __all__ = [
@@ -34,6 +40,9 @@ __all__ = [
     "Experiment",
     "ScriptRunConfig",
     "Environment",
+    "MpiConfiguration",
+    "PyTorchConfiguration",
+    "TensorflowConfiguration",
     "Run",
     "RunFailedError",
     "OnRecordError",

@@ -17,7 +17,6 @@ from onrecord.capture import FOLDERS, Capture
 from onrecord.errors import OnRecordError
 from onrecord.executors.errors import NothingStarted
 from onrecord.executors.protocol import Ended, Executor, Launch, Progress, Started, Waiting
-from onrecord.executors.registry import executor_named
 from onrecord.ingest import has_more, ingest, size_of
 from onrecord.inventory import NAME as INVENTORY
 from onrecord.inventory import Inventory, ask_for_inventory
@@ -35,8 +34,8 @@ from onrecord.ledger.states import CANCEL_REQUESTED, FINALIZING, PREPARING, TERM
 from onrecord.missing_file import missing_file_hint
 from onrecord.outcome import last_event, last_words
 from onrecord.patience import patiently, say
-from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, start_script
-from onrecord.script_environment import command_of, environment_of
+from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, executor_of, start_script
+from onrecord.script_environment import environment_of
 from onrecord.unkept import unkept_warning
 from onrecord.watcher import Watcher
 from onrecord.workspace import Workspace
@@ -141,7 +140,7 @@ class Companion:
             self._end(RunFailed(error={"code": outcome.code, "message": outcome.message}))
             return False
         if self._inventory is None:
-            self._inventory = ask_for_inventory(outcome.command[0], outcome.environment, self._folder)
+            self._inventory = ask_for_inventory(self._config["interpreter"], outcome.environment, self._folder)
         return True
 
     def _preparing(self, status: str) -> list[Event]:
@@ -350,7 +349,7 @@ class Companion:
             # An earlier conductor took its question with it.
             row = self._workspace.query.run(self._run_id)
             environment = environment_of(self._config, self._workspace, row)
-            self._inventory = ask_for_inventory(command_of(self._config)[0], environment, self._folder)
+            self._inventory = ask_for_inventory(self._config["interpreter"], environment, self._folder)
         return self._inventory.finish() if self._inventory is not None else None
 
     def _end(self, event: Event) -> None:
@@ -361,7 +360,17 @@ class Companion:
                 raise
         patiently(self._take_late_points)
         self._tell_truth()
+        self._start_others()
         self._keep_checkpoint()
+
+    def _start_others(self) -> None:
+        from onrecord.waiting_runs import start_waiting
+
+        try:
+            start_waiting(self._workspace)
+        except (OnRecordError, OSError) as problem:
+            # Any command tries again.
+            say(f"{problem}\n")
 
     def _take_late_points(self) -> None:
         if has_more(self._folder.spool, self._workspace.query.spool_position(self._run_id)):
@@ -398,7 +407,7 @@ class Companion:
 
     @cached_property
     def _executor(self) -> Executor:
-        return executor_named(self._config["target"])
+        return executor_of(self._workspace, self._config["target"])
 
     def _tell_truth(self) -> None:
         if self._answer >= 0:

@@ -21,10 +21,13 @@ from onrecord.cli.duration import Duration
 from onrecord.cli.foreground import stream
 from onrecord.cli.progress import files_progress_of
 from onrecord.cli.text import counted, narrate, printable, size
+from onrecord.compute_target import target_named
+from onrecord.distributed import Distribution, MpiConfiguration, PyTorchConfiguration, TensorflowConfiguration
 from onrecord.documents import run_document
 from onrecord.environment import Environment
 from onrecord.executors.registry import executor_named
 from onrecord.experiment import Experiment, checked_experiment_name
+from onrecord.resources import Resources
 from onrecord.run import Run
 from onrecord.script_run_config import MAX_DURATION_SECONDS_DEFAULT, BadConfig, ScriptRunConfig
 from onrecord.tag_names import checked_tags
@@ -38,6 +41,12 @@ from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 @click.option("--env", metavar="PYTHON", help="An interpreter, or a virtual environment's folder (default: this one).")
 @click.option("--source", type=click.Path(path_type=Path), help="The folder to snapshot (default: the current one).")
 @click.option("--target", help="The compute target (default: local).")
+@click.option("--nproc", type=click.IntRange(1), metavar="N", help="Run the script in N processes at once.")
+@click.option("--distributed", type=click.Choice(["mpi", "torch", "tf"]), help="How they meet (default: torch).")
+@click.option("--priority", type=int, default=0, metavar="N", help="Start before waiting runs with a lower one.")
+@click.option("--cores", type=float, metavar="N", help="Cores it takes of a target with limits (default: 1).")
+@click.option("--memory", default="0", metavar="SIZE", help="Memory it takes of a target with limits: 8GB.")
+@click.option("--gpus", type=int, default=0, metavar="N", help="GPUs it takes of a target with limits.")
 @click.option("--timeout", type=Duration(), metavar="TIME", help="End the run after this long: 90s, 15m, 2h.")
 @click.option("-k", "--keep", multiple=True, metavar="FOLDER", help="Record this folder besides outputs and logs.")
 @click.option("--checkpoint", is_flag=True, help="Print the history's checkpoint on stderr at the end.")
@@ -54,6 +63,12 @@ def command(
     env: str | None,
     source: Path | None,
     target: str | None,
+    nproc: int | None,
+    distributed: str | None,
+    priority: int,
+    cores: float | None,
+    memory: str,
+    gpus: int,
     timeout: float | None,
     keep: tuple[str, ...],
     checkpoint: bool,
@@ -77,12 +92,15 @@ def command(
         compute_target=target,
         environment=_environment(env),
         max_run_duration_seconds=timeout or MAX_DURATION_SECONDS_DEFAULT,
+        distributed_job_config=_distribution(nproc, distributed),
+        resources=Resources(cores, 0 if memory == "0" else memory, gpus),
+        priority=priority,
         directories_to_watch=keep,
         default_excludes=default_excludes,
     )
     # Everything that can be refused is refused before a workspace is made for it.
     wanted = _tags(tags)
-    executor_named(config.checked().target)
+    _refuse_unknown(config.checked().target)
     chosen = checked_experiment_name(experiment or _experiment_name(folder))
     workspace = _workspace()
     warn_of_changed_history(workspace)
@@ -155,6 +173,26 @@ def _environment(given: str | None) -> Environment | None:
     # A name without a slash is looked up on the PATH when the run starts; a path must not depend on the folder.
     environment.python.interpreter_path = given if "/" not in given and path == Path(given) else str(path.absolute())
     return environment
+
+
+def _refuse_unknown(target: str) -> None:
+    try:
+        workspace = Workspace.from_config()
+    except WorkspaceNotFound:
+        executor_named(target)
+    else:
+        target_named(workspace, target)
+
+
+def _distribution(processes: int | None, scheme: str | None) -> Distribution | None:
+    if processes is None and scheme is None:
+        return None
+    count = processes or 1
+    if scheme == "mpi":
+        return MpiConfiguration(count)
+    if scheme == "tf":
+        return TensorflowConfiguration(count, 0)
+    return PyTorchConfiguration("Gloo", count)
 
 
 def _workspace() -> Workspace:
