@@ -120,7 +120,7 @@ def fill(connection: sqlite3.Connection, progress: Progress | None = None) -> in
     total = int(connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])
     replay, run_ids, done = RunsReplay(), dict[bytes, str](), 0
     cursor = connection.execute(f"{_EVENTS} ORDER BY seq")
-    with _without_collector():
+    with without_collector():
         for rows in _batches(cursor):
             batch = _wanted(rows, run_ids, replay)
             for projection in LAZY:
@@ -136,7 +136,8 @@ def fill(connection: sqlite3.Connection, progress: Progress | None = None) -> in
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
+    """No collection of cycles meanwhile, in code that makes none."""
     # All runs are in memory, and the collector of cycles would look at every one of them again and again.
     enabled = gc.isenabled()
     gc.disable()
