@@ -19,7 +19,7 @@ def last_event(ended: Ended, stderr: Path, time_limit: float | None, warnings: S
     """The terminal event that tells the truth about `ended`."""
     notes = list(warnings)
     if ended.reason == "time_limit":
-        message = f"it ran longer than max_run_duration_seconds ({time_limit or 0:g} s) and was ended"
+        message = f"it ran longer than its time limit of {time_limit or 0:g} s and was ended"
         return RunCanceled(
             reason="time_limit", message=message, exit_code=ended.exit_code, signal=ended.signal, warnings=notes
         )

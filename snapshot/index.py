@@ -58,6 +58,8 @@ class Index:
         self._guard = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._pack_names: dict[int, str] = {}
+        # Of an index that is read where nothing can be written: what it was when it was opened.
+        self._frozen: object = None
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""
@@ -211,16 +213,16 @@ class Index:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def _connected(self) -> sqlite3.Connection:
+        if self._frozen is not None and self._frozen != self._look():
+            # `immutable` promised SQLite that nobody writes; someone has since.
+            self.close()
         if self._connection is None:
             self._connection = self._connect()
             _open_indexes.add(self)
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
-        self._layout.make()
-        connection = sqlite3.connect(
-            self._layout.index, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
+        connection = self._opened()
         try:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA wal_autocheckpoint=0")
@@ -234,6 +236,23 @@ class Index:
             connection.close()
             raise
         return connection
+
+    def _opened(self) -> sqlite3.Connection:
+        index, self._frozen = self._layout.index, None
+        place, as_uri = str(index), False
+        if index.exists() and not (os.access(index, os.W_OK) and os.access(index.parent, os.W_OK)):
+            # There is no room for the log's own index; without a log nothing is hidden in one.
+            state = self._look()
+            self._frozen = None if state[-1] else state
+            place, as_uri = f"{index.absolute().as_uri()}?mode=ro{'' if state[-1] else '&immutable=1'}", True
+        else:
+            self._layout.make()
+        return sqlite3.connect(place, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=as_uri)
+
+    def _look(self) -> tuple[int, int, int, bool]:
+        index = self._layout.index
+        state = index.stat()
+        return state.st_ino, state.st_size, state.st_mtime_ns, index.with_name(f"{index.name}-wal").exists()
 
     def _check_version(self, version: int) -> None:
         if version != _VERSION:

@@ -16,7 +16,10 @@ from onrecord.cli.text import narrate, printable
 @click.argument("destination", required=False, type=click.Path(allow_dash=True))
 @json_option
 def command(run: str, name: str, destination: str | None, as_json: bool) -> None:
-    """Copy the file NAME of a run to DESTINATION: a file, a folder, or - for stdout."""
+    """Copy the file NAME of a run to DESTINATION: a file, a folder, or - for stdout.
+
+    Folders on the way to DESTINATION that are missing are made.
+    """
     found = open_run(run)
     if destination == "-":
         sys.stdout.buffer.write(found.read_file(name))
