@@ -14,7 +14,7 @@ VERSION = PROJECTION_VERSIONS[NAME]
 TABLES: tuple[str, ...] = ("runs",)
 SCHEMA = """
 CREATE TABLE runs(
-    seq INTEGER PRIMARY KEY,              -- of the event that submitted it: newest first is descending
+    seq INTEGER PRIMARY KEY,              -- of its first event: newest first is descending; other tables say `run`
     run_id TEXT NOT NULL UNIQUE,          -- 26 characters
     head INTEGER NOT NULL,                -- events in the run
     experiment TEXT NOT NULL,
@@ -33,7 +33,7 @@ CREATE TABLE runs(
     sealed INTEGER NOT NULL DEFAULT 0    -- events under the last seal
 ) STRICT;
 CREATE UNIQUE INDEX runs_experiment ON runs(experiment, number);
-CREATE UNIQUE INDEX runs_created ON runs(created_at, run_id);
+CREATE INDEX runs_created ON runs(created_at, seq);
 CREATE INDEX runs_status ON runs(status, seq);
 CREATE INDEX runs_parent ON runs(parent, seq) WHERE parent IS NOT NULL;
 CREATE INDEX runs_unfinished ON runs(seq) WHERE status NOT IN ('Completed', 'Failed', 'Canceled');
@@ -60,7 +60,7 @@ def place(connection: sqlite3.Connection, run_id: str) -> tuple[int, int | None,
 
 def load(connection: sqlite3.Connection, run_id: str) -> RunState:
     """The row of a run that is in the table."""
-    return RunState.of(connection.execute(_SELECT, (run_id,)).fetchone())
+    return RunState(*connection.execute(_SELECT, (run_id,)).fetchone())
 
 
 def submit(connection: sqlite3.Connection, recorded: Recorded) -> RunState:
