@@ -12,8 +12,9 @@ from onrecord.ledger.erasures import Erasures
 from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.projections import ALL, HOT, LAZY, Projection, Tables
 from onrecord.ledger.recorded import Recorded
-from onrecord.ledger.run_state import TYPES, RunState
+from onrecord.ledger.run_state import SAYING, RunState
 from onrecord.ledger.schema import NOT_LAZY
+from onrecord.ledger.states import TABLE
 
 Progress = Callable[[int, int], None]
 Row = tuple[int, bytes, int, str, int, bytes | None]
@@ -39,11 +40,12 @@ class RunsReplay:
         self._numbers: dict[str, int] = {}
         self._erasures = Erasures()
 
-    def count(self, run_id: str, head: int) -> None:
-        """Go on to an event, the run's `head`th, that says nothing but that it is there, as most do."""
+    def count(self, run_id: str, head: int, kind: str) -> None:
+        """Go on to an event, the run's `head`th, of which nothing more is known than its type, or need be."""
         state = self.states.get(run_id)
         if state is not None:
             state.head = head
+            state.status = TABLE.get((state.status, kind), state.status)
 
     def take(self, recorded: Recorded) -> None:
         """Go one event on. One of a run that was never submitted has no row; the audit names it."""
@@ -98,7 +100,7 @@ class Sorter:
 
         `replay` gets those that the table of runs is made of.
         """
-        runs, takers, kinds = self._runs, self._takers, TYPES if replay is not None else frozenset()
+        runs, takers, kinds = self._runs, self._takers, SAYING if replay is not None else frozenset()
         reached, room, left = None, _BATCH_BYTES, _BATCH
         for seq, stream, rseq, kind, at, payload in rows:
             run, run_id = runs.get(stream) or self._first(stream, seq, rseq)
@@ -111,7 +113,7 @@ class Sorter:
                     replay.take(recorded)
                 room -= len(payload or b"")
             elif replay is not None:
-                replay.count(run_id, rseq)
+                replay.count(run_id, rseq, kind)
             reached, left = seq, left - 1
             if left <= 0 or room <= 0:
                 break

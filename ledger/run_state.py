@@ -153,3 +153,5 @@ _NOTES: dict[str, Callable[[RunState, Recorded], None]] = {
 }
 # The events whose content is read here or by the replay of all runs; every other one only counts.
 TYPES = frozenset({"run.submitted", "payload.erased", "run.imported", *_NOTES})
+# Those of them that say more than that the state moves.
+SAYING = frozenset(kind for kind in TYPES if _NOTES.get(kind) is not _nothing_more)

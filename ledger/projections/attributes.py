@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from onrecord.ledger import events
+from onrecord.ledger.projections.rows import Insert
 from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.schema import PROJECTION_VERSIONS
 from onrecord.ledger.text import storable
@@ -34,6 +35,10 @@ CREATE VIEW properties AS SELECT runs.run_id, e.name, e.value FROM run_propertie
 """
 
 
+_insert_tags = Insert("run_tags", 3, "ON CONFLICT DO UPDATE SET value = excluded.value")
+_insert_properties = Insert("run_properties", 3, "ON CONFLICT DO NOTHING")
+
+
 def apply(connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
     """Take events into the tags and properties."""
     tags: dict[tuple[int, str], str | None] = {}
@@ -51,11 +56,5 @@ def apply(connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
                 properties.setdefault((run, storable(name)), storable(value))
     removed = [key for key, value in tags.items() if value is None]
     connection.executemany("DELETE FROM run_tags WHERE run = ? AND name = ?", removed)
-    connection.executemany(
-        "INSERT INTO run_tags VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-        [(run, name, value) for (run, name), value in tags.items() if value is not None],
-    )
-    connection.executemany(
-        "INSERT INTO run_properties VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-        [(run, name, value) for (run, name), value in properties.items()],
-    )
+    _insert_tags(connection, [(*key, value) for key, value in tags.items() if value is not None])
+    _insert_properties(connection, [(*key, value) for key, value in properties.items()])

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from onrecord.ledger import events
 from onrecord.ledger.buckets import RATIO, SIZE, Bucket, Points, extent, joined, merged, points_of, summed_up
 from onrecord.ledger.chunk import Point, single_points
+from onrecord.ledger.projections.rows import Insert
 from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.schema import PROJECTION_VERSIONS
 from onrecord.ledger.text import storable
@@ -67,10 +68,10 @@ _STANDING = (
     "SELECT 0, count, 0, 0, first_step, first_at, NULL, NULL, NULL, last, minimum, NULL, NULL, maximum, NULL, NULL"
     " FROM run_metrics WHERE run = ? AND name = ?"
 )
-_INSERT_SPOOL = "INSERT INTO spools VALUES (?, ?) ON CONFLICT DO UPDATE SET position = max(position, excluded.position)"
-_INSERT_METRIC = "INSERT OR REPLACE INTO run_metrics VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_CHUNK = "INSERT INTO metric_chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_BUCKET = f"INSERT OR REPLACE INTO metric_buckets VALUES (?, ?, ?{', ?' * len(Bucket._fields)})"  # noqa: S608
+_insert_spools = Insert("spools", 2, "ON CONFLICT DO UPDATE SET position = max(position, excluded.position)")
+_insert_metrics = Insert("run_metrics", 11, verb="INSERT OR REPLACE")
+_insert_chunks = Insert("metric_chunks", 10)
+_insert_buckets = Insert("metric_buckets", 3 + len(Bucket._fields), verb="INSERT OR REPLACE")
 
 
 def apply(connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
@@ -93,7 +94,7 @@ def apply(connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
             continue
         spools[run] = max(end, spools.get(run, 0))
     taken.write()
-    connection.executemany(_INSERT_SPOOL, spools.items())
+    _insert_spools(connection, list(spools.items()))
 
 
 class _Taken:
@@ -145,9 +146,9 @@ class _Rows:
         self.buckets: list[tuple[object, ...]] = []
 
     def write(self, connection: sqlite3.Connection) -> None:
-        connection.executemany(_INSERT_METRIC, self.metrics)
-        connection.executemany(_INSERT_CHUNK, self.chunks)
-        connection.executemany(_INSERT_BUCKET, self.buckets)
+        _insert_metrics(connection, self.metrics)
+        _insert_chunks(connection, self.chunks)
+        _insert_buckets(connection, self.buckets)
 
 
 class _Metric:

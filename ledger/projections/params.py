@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from onrecord.ledger import events
 from onrecord.ledger.arguments import number, parameters
+from onrecord.ledger.projections.rows import Insert
 from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.schema import PROJECTION_VERSIONS
 from onrecord.ledger.text import storable
@@ -29,10 +30,13 @@ CREATE VIEW params AS SELECT runs.run_id, e.name, e.value, e.number FROM run_par
 """
 
 
+_insert = Insert("run_params", 4, verb="INSERT OR REPLACE")
+
+
 def apply(connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
     """Take events into the parameters."""
-    connection.executemany(
-        "INSERT OR REPLACE INTO run_params VALUES (?, ?, ?, ?)",
+    _insert(
+        connection,
         [
             (recorded.run, storable(name), storable(value), number(value))
             for recorded in batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
+from onrecord.ledger.projections.rows import Insert
 from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.run_state import RunState
 from onrecord.ledger.schema import PROJECTION_VERSIONS
@@ -52,6 +53,9 @@ _PLACE = (
 _NEXT_NUMBER = "SELECT coalesce(max(max(number), 0), 0) + 1 FROM runs WHERE experiment = ?"
 
 
+_insert_rows = Insert(f"runs({_COLUMNS})", len(RunState.COLUMNS))
+
+
 def place(connection: sqlite3.Connection, run_id: str) -> tuple[int, int | None, int, str | None]:
     """Where an append goes: the ledger's last seq; the run's row, its head and status, None, 0 and None without one."""
     last, row, head, status = connection.execute(_PLACE, (run_id,)).fetchone()
@@ -94,4 +98,4 @@ def replace(connection: sqlite3.Connection, state: RunState) -> None:
 
 def insert(connection: sqlite3.Connection, states: Iterable[RunState]) -> None:
     """Write many runs into the empty table."""
-    connection.executemany(_INSERT, (state.values for state in states))
+    _insert_rows(connection, [state.values for state in states])
