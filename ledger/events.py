@@ -62,8 +62,14 @@ class RunPreparing(Event):
     type: ClassVar[str] = "run.preparing"
     # Greater than 1 when an earlier conductor died before the script started.
     attempt: int = 1
-    # Numbers of the GPUs that its target gave it.
-    gpus: list[int] = attrs.field(factory=list)
+
+
+@attrs.frozen(kw_only=True)
+class RunPlaced(Event):
+    """What the run was given of its target: the numbers of its GPUs."""
+
+    type: ClassVar[str] = "run.placed"
+    gpus: list[int]
 
 
 @attrs.frozen(kw_only=True)
@@ -256,7 +262,7 @@ class Erased:
 REGISTRY: dict[str, type[Event]] = {
     kind.type: kind
     for kind in (
-        RunSubmitted, RunQueued, RunPreparing, RunRunning, CancelRequested, RunFinalizing, RunCompleted,
+        RunSubmitted, RunQueued, RunPlaced, RunPreparing, RunRunning, CancelRequested, RunFinalizing, RunCompleted,
         RunFailed, RunCanceled, RunSealed, RunTagged, PropertiesAdded, FileRecorded, RunMetrics,
         PayloadErased, RunImported, RunEvidence,
     )

@@ -17,7 +17,7 @@ from onrecord.conductor_process import FIRST, ConductorProcess, take_lock
 from onrecord.errors import OnRecordError
 from onrecord.git_facts import GitFacts, read_git_facts
 from onrecord.layout import RunFolder
-from onrecord.ledger.events import FileRecorded, RunPreparing, RunQueued, RunSubmitted
+from onrecord.ledger.events import FileRecorded, RunQueued, RunSubmitted
 from onrecord.ledger.ids import encode, new_id
 from onrecord.resources import refuse_what_never_fits
 from onrecord.script_run_config import BadConfig, CheckedConfig, ScriptRunConfig
@@ -25,7 +25,7 @@ from onrecord.snapshot.digest import digest_bytes
 from onrecord.snapshot.ignore import Rules
 from onrecord.snapshot.manifest import walk_snapshot
 from onrecord.snapshot.take import Snapshot, take_snapshot
-from onrecord.waiting_runs import admission
+from onrecord.waiting_runs import admission, start_events
 from onrecord.workspace import Workspace
 
 Progress = Callable[[int, int], None]
@@ -151,8 +151,8 @@ def _record(
     )
     # Its conductor is up by now: said here, in the same transaction, it need not be written before the start.
     with admission(workspace, target, submitted.config) as admitted:
-        place = RunQueued(reason=admitted.reason) if admitted.reason else RunPreparing(gpus=list(admitted.gpus))
-        workspace.journal.append(run_id, [submitted, *_patch(workspace, facts), place], expected=0)
+        place = [RunQueued(reason=admitted.reason)] if admitted.reason else start_events(admitted.gpus)
+        workspace.journal.append(run_id, [submitted, *_patch(workspace, facts), *place], expected=0)
     return not admitted.reason
 
 

@@ -22,6 +22,7 @@ from onrecord.ledger.states import CANCEL_REQUESTED, NOT_STARTED, QUEUED
 from onrecord.resources import Room, resources_of
 
 if TYPE_CHECKING:
+    from onrecord.ledger.events import Event
     from onrecord.ledger.query import RunRow
     from onrecord.workspace import Workspace
 
@@ -84,13 +85,13 @@ def _start_in_order(workspace: Workspace, target: ComputeTarget) -> list[str]:
 
 
 def _start(workspace: Workspace, run_id: str, gpus: tuple[int, ...]) -> bool:
-    from onrecord.ledger.events import RunPreparing, RunQueued
+    from onrecord.ledger.events import RunQueued
 
     lock = take_lock(workspace.layout.run(run_id).lock)
     if lock is None:
         return False
     try:
-        workspace.journal.append(run_id, [RunPreparing(gpus=list(gpus))])
+        workspace.journal.append(run_id, start_events(gpus))
     except IllegalTransition:
         # Its end was asked for meanwhile.
         os.close(lock)
@@ -101,6 +102,13 @@ def _start(workspace: Workspace, run_id: str, gpus: tuple[int, ...]) -> bool:
         workspace.journal.append(run_id, [RunQueued(reason=f"its conductor could not be started: {problem}")])
         return False
     return True
+
+
+def start_events(gpus: tuple[int, ...]) -> list[Event]:
+    """What is recorded of a run that may start, with the GPUs that it was given."""
+    from onrecord.ledger.events import RunPlaced, RunPreparing
+
+    return [*([RunPlaced(gpus=list(gpus))] if gpus else []), RunPreparing()]
 
 
 def _state(workspace: Workspace, target: ComputeTarget) -> tuple[list[tuple[RunRow, dict[str, Any]]], Room]:

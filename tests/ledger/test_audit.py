@@ -231,13 +231,13 @@ def test_an_audit_is_of_one_moment_whatever_is_appended_between_its_questions(bo
 
 
 LAZY_CHANGES = [
-    ("tags", "UPDATE tags SET value = 'x' WHERE name = 'b'"),
-    ("tags", "DELETE FROM tags"),
-    ("tags", "INSERT INTO tags SELECT run_id, 'made up', 'x' FROM runs LIMIT 1"),
-    ("properties", "UPDATE properties SET value = 'x'"),
+    ("run_tags", "UPDATE run_tags SET value = 'x' WHERE name = 'b'"),
+    ("run_tags", "DELETE FROM run_tags"),
+    ("run_tags", "INSERT INTO run_tags SELECT seq, 'made up', 'x' FROM runs LIMIT 1"),
+    ("run_properties", "UPDATE run_properties SET value = 'x'"),
     ("files", "UPDATE files SET digest = 'ff', size = 1"),
-    ("metrics", "UPDATE metrics SET last = 7"),
-    ("metrics", "DELETE FROM metrics"),
+    ("run_metrics", "UPDATE run_metrics SET last = 7"),
+    ("run_metrics", "DELETE FROM run_metrics"),
     ("spools", "UPDATE spools SET position = 0"),
 ]
 
@@ -267,7 +267,7 @@ def test_read_models_that_have_not_caught_up_are_compared_as_far_as_they_are(boo
 def test_a_read_model_that_went_wrong_as_a_whole_is_not_listed_row_by_row(book: Journal) -> None:
     book.append(run_id(), [submitted(tags={str(number): "1" for number in range(100)})])
     book.catch_up()
-    assert len(tamper(book, "UPDATE tags SET value = '2'").findings) == 40
+    assert len(tamper(book, "UPDATE run_tags SET value = '2'").findings) == 40
 
 
 def test_the_roots_at_the_sizes_that_are_asked_for_are_those_of_so_many_events(book: Journal, runs: list[str]) -> None:
