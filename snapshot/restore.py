@@ -157,7 +157,7 @@ class _Restore:
             raise self._in_the_way(path + node.name) from None
         try:
             if data is None:
-                self._store.write_into(place, file)
+                self._store.reader.write_into(place, file)
             else:
                 write_all(file, data)
         finally:
