@@ -25,7 +25,7 @@ from onrecord.snapshot.errors import (
 from onrecord.snapshot.index import Index, Place
 from onrecord.snapshot.layout import LOOSE_FROM, Layout
 from onrecord.snapshot.locks import locked
-from onrecord.snapshot.reader import Reader
+from onrecord.snapshot.reader import Reader, position
 from onrecord.snapshot.stable import KindChanged, expect, read_stable, read_whole
 from onrecord.snapshot.writer import Writer
 
@@ -192,7 +192,7 @@ class Store:
         return self.reader.fetch(place)
 
     def _faults(self, places: Iterable[Place]) -> Iterator[Fault]:
-        for place in sorted(places, key=lambda place: (place.pack or 0, place.offset)):
+        for place in sorted(places, key=position):
             try:
                 self.reader.check(place)
             except (ObjectCorrupt, ObjectMissing) as error:
