@@ -1,10 +1,10 @@
 """The mark of a restore that is not finished: an empty file in the destination whose name says all.
 
-    .onrecord-restoring-<snapshot id>-<inode number of the destination, hex>
+    .onrecord-restoring-<snapshot id, or tree-<address of one folder's tree>>-<inode number of the destination, hex>
 
 Made before the first entry, removed after the last one, and locked while the restore lives: a folder with a mark
 that nobody holds was left by one that died, and the same restore may go on there. A snapshot cannot hold its own
-mark, as its id is a hash of all the names in it; a mark that came from elsewhere as some snapshot's content, or
+mark, as both are hashes of all the names in it; a mark that came from elsewhere as some snapshot's content, or
 with a copy of its folder, names another inode and is an ordinary file.
 """
 
@@ -18,7 +18,7 @@ from typing import Final
 from onrecord.snapshot.errors import RestoreError, shown
 from onrecord.snapshot.locks import try_lock
 
-_NAME: Final = re.compile(rb"\.onrecord-restoring-([0-9a-f]{64})-([0-9a-f]+)")
+_NAME: Final = re.compile(rb"\.onrecord-restoring-((?:tree-)?[0-9a-f]{64})-([0-9a-f]+)")
 _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -32,14 +32,14 @@ class Mark:
         self._fd = fd
 
     @classmethod
-    def place(cls, folder: int, destination: Path, snapshot_id: str, *, force: bool) -> Mark:
-        """Mark the destination, whose descriptor is `folder`.
+    def place(cls, folder: int, destination: Path, subject: bytes, *, force: bool) -> Mark:
+        """Mark the destination, whose descriptor is `folder`, for the restore of `subject` (the middle of the name).
 
         Errors: RestoreError when it is not empty, unless `force` or this very restore was begun in it before; and
         while another restore into it lives.
         """
         inode = b"%x" % os.fstat(folder).st_ino
-        name = b".onrecord-restoring-%s-%s" % (snapshot_id.encode(), inode)
+        name = b".onrecord-restoring-%s-%s" % (subject, inode)
         while True:
             marks, others = _entries(folder, inode)
             if not force and name not in marks and (marks or others):
@@ -106,11 +106,12 @@ def _not_empty(destination: Path, marks: list[bytes]) -> RestoreError:
     place = shown(destination)
     begun = _NAME.fullmatch(marks[0]) if marks else None
     if begun is not None:
-        snapshot = begun[1].decode()
+        subject = begun[1].decode()
+        again = "" if subject.startswith("tree-") else f"finish it (onrecord restore {subject} {place}), "
         return RestoreError(
-            f"{place} holds an unfinished restore of another snapshot, {snapshot}",
+            f"{place} holds an unfinished restore of something else, {subject}",
             why="it would be mixed with this one",
-            next_step=f"finish it (onrecord restore {snapshot} {place}), name a new folder, or pass --force",
+            next_step=f"{again}name a new folder, or pass --force",
             path=place,
         )
     return RestoreError(

@@ -38,9 +38,17 @@ _LISTING_BYTES_AHEAD = 1 << 20
 
 
 def restore_snapshot(
-    store: Store, snapshot_id: str, destination: Path, *, force: bool = False, progress: Listener | None = None
+    store: Store,
+    snapshot_id: str,
+    destination: Path,
+    *,
+    force: bool = False,
+    tree: bytes | None = None,
+    progress: Listener | None = None,
 ) -> int:
-    """Write every entry of a snapshot below `destination`; returns how many files and links the snapshot has.
+    """Write every entry of a snapshot below `destination`; returns how many files and links that are.
+
+    `tree`: only what is in this folder of it, by the address of its tree.
 
     The destination is made if missing and must be empty, unless `force`: then files and links in the way are
     replaced, a folder in the way of a file is an error, and whatever else lies there stays. Where a restore of this
@@ -56,17 +64,20 @@ def restore_snapshot(
     """
     root = read_root(store, snapshot_id)
     try:
-        return _restore(store, snapshot_id, root, destination, force, Progress(progress))
+        if tree is None or tree == root.tree:
+            return _restore(store, snapshot_id.encode(), root, destination, force, Progress(progress))
+        part = root._replace(tree=tree)
+        return _restore(store, b"tree-" + tree.hex().encode(), part, destination, force, Progress(progress))
     except OSError as error:
         if is_full(error):
             raise disk_full(destination) from error
         raise _failed(destination, error.strerror or str(error)) from error
 
 
-def _restore(store: Store, snapshot_id: str, root: Root, destination: Path, force: bool, progress: Progress) -> int:
+def _restore(store: Store, subject: bytes, root: Root, destination: Path, force: bool, progress: Progress) -> int:
     small = root.files < _THREADS_FROM_FILES and root.size < _THREADS_FROM_BYTES
     with Descent(_open(destination)) as walk:
-        mark = Mark.place(walk.fd, destination, snapshot_id, force=force)
+        mark = Mark.place(walk.fd, destination, subject, force=force)
         failed = True
         try:
             with (

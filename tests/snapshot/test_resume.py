@@ -15,6 +15,7 @@ import pytest
 from snapshot_trees import Tree, dug_up, full, plant
 
 from onrecord.snapshot.errors import DiskFull, ObjectMissing, RestoreError
+from onrecord.snapshot.manifest import read_root, read_tree
 from onrecord.snapshot.mark import Mark
 from onrecord.snapshot.restore import restore_snapshot
 from onrecord.snapshot.store import Store
@@ -203,11 +204,30 @@ def test_an_unfinished_restore_of_another_snapshot_is_refused_by_name_and_forced
     store: Store, taken: str, unfinished: Path
 ) -> None:
     other = take_snapshot(plant(unfinished.parent / "other", {b"o": b"1"}), store).snapshot_id
-    with pytest.raises(RestoreError, match=f"an unfinished restore of another snapshot, {taken}") as caught:
+    with pytest.raises(RestoreError, match=f"an unfinished restore of something else, {taken}") as caught:
         restore_snapshot(store, other, unfinished)
     assert f"onrecord restore {taken}" in caught.value.next_step
     restore_snapshot(store, other, unfinished, force=True)
     assert marks(unfinished) == [] and dug_up(unfinished) == full({**TREE, b"o": b"1"})
+
+
+def test_an_unfinished_restore_of_a_part_is_finished_as_that_part_only(
+    store: Store, taken: str, tmp_path: Path
+) -> None:
+    nodes = {node.name: node for node in read_tree(store, read_root(store, taken).tree)}
+    part = nodes[b"d"].value
+
+    def give_up(files: int, size: int) -> None:
+        raise InterruptedError
+
+    with pytest.raises(RestoreError, match="cannot restore to"):
+        restore_snapshot(store, taken, tmp_path / "out", tree=part, progress=give_up)
+    assert marks(tmp_path / "out")
+    with pytest.raises(RestoreError, match=f"an unfinished restore of something else, tree-{part.hex()}") as caught:
+        restore_snapshot(store, taken, tmp_path / "out")
+    assert "onrecord restore" not in caught.value.next_step
+    assert restore_snapshot(store, taken, tmp_path / "out", tree=part) == 2
+    assert dug_up(tmp_path / "out") == full(TREE)[b"d"]
 
 
 def test_a_folder_with_a_mark_that_came_from_elsewhere_is_a_foreign_folder(
