@@ -78,6 +78,8 @@ class Mark:
 
 
 def _names(folder: int) -> list[bytes]:
+    # btrfs lists what was there when the descriptor was opened, or put back to its beginning.
+    os.lseek(folder, 0, os.SEEK_SET)
     with os.scandir(folder) as entries:
         return [os.fsencode(entry.name) for entry in entries]
 
