@@ -29,7 +29,8 @@ class Encoded(NamedTuple):
 Job = list[tuple[bytes, bytes]]
 
 
-def _encode_all(job: Job) -> list[Encoded]:
+def encode_all(job: Job) -> list[Encoded]:
+    """Encode objects (address, bytes) here and now."""
     return [Encoded(digest, *encode(data), len(data)) for digest, data in job]
 
 
@@ -50,7 +51,7 @@ class _Pool:
     def _work(self) -> None:
         while (job := self.jobs.get()) is not None:
             try:
-                self.done.put(_encode_all(job))
+                self.done.put(encode_all(job))
             except Exception as error:  # handed to the thread that waits
                 self.done.put(error)
 
@@ -79,7 +80,7 @@ class Encoders:
     def put(self, objects: Job) -> list[Encoded]:
         """Hand in objects (address, bytes); returns whatever has been finished so far."""
         if self._pool is None and sum(len(data) for _, data in objects) < _INLINE_BYTES:
-            return _encode_all(objects)
+            return encode_all(objects)
         pool = self._pool = self._pool or _Pool()
         finished: list[Encoded] = []
         for job in _jobs(objects):

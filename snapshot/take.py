@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+import time
 from pathlib import Path
 
 import attrs
@@ -13,13 +12,23 @@ import attrs
 from onrecord.snapshot.digest import digest_of
 from onrecord.snapshot.errors import SourceError, shown
 from onrecord.snapshot.ignore import Rules
-from onrecord.snapshot.scan import Scan, Skipped
-from onrecord.snapshot.statcache import FolderSeen, load, save
+from onrecord.snapshot.readers import HelperLost
+from onrecord.snapshot.scan import Scan
+from onrecord.snapshot.statcache import Cache, FolderSeen, Seen
 from onrecord.snapshot.store import Store
+from onrecord.snapshot.survey import survey
 from onrecord.snapshot.tree import Root, encode_root
 
 WARN_BYTES = 300_000_000
 WARN_FILES = 20_000
+
+
+@attrs.frozen
+class Skipped:
+    """An entry that no snapshot can hold: `path` as text fit for a terminal, `reason` in words."""
+
+    path: str
+    reason: str
 
 
 @attrs.frozen
@@ -60,45 +69,52 @@ def take_snapshot(
     DiskFull, StoreError. On any of them the store is as it was.
     """
     rules = Rules() if rules is None else rules
-    root = open_source(source)
-    with ExitStack() as held:
-        return _take(root, store, cache, rules, rehash, progress, held)
-
-
-def _take(
-    root: int,
-    store: Store,
-    cache: Path | None,
-    rules: Rules,
-    rehash: bool,
-    progress: Callable[[int, int], None] | None,
-    held: ExitStack,
-) -> Snapshot:
+    root = _open_source(source)
     try:
         # What the cache says is stored must not leave the store before this snapshot holds it.
-        held.enter_context(store.in_use())
-        status = os.fstat(root)
-        key = cache_key(store, rules, status)
-        before = [] if cache is None or rehash else load(cache, key)
-        writer = store.writer()
-    except BaseException:
+        with store.in_use():
+            status = os.fstat(root)
+            key = digest_of(f"{store.identity} {rules} {status.st_dev} {status.st_ino}".encode())
+            with Cache(cache, key) as kept:
+                return _take(root, store, kept, rules, rehash)
+    finally:
         os.close(root)
-        raise
-    with writer:
-        scan = Scan(writer, rules, before, private_folders(store), progress)
-        found = scan.run(root)
-        digest = writer.add(encode_root(found))
-        bytes_stored = sum(writer.commit().values())
-    if cache is not None and not scan.unchanged:
+
+
+def _take(root: int, store: Store, cache: Cache, rules: Rules, rehash: bool) -> Snapshot:
+    began = time.time_ns()
+    known = None if rehash else survey(root, cache)
+    if known is not None and known.all_same:
+        return _snapshot(known.seen, digest_of(encode_root(_root(known.seen))), 0)
+    for alone in (False, True):
+        with store.writer() as writer:
+            scan = Scan(writer, rules, known, _private_folders(store), began)
+            try:
+                seen = scan.run(os.dup(root), alone=alone)
+            except HelperLost:
+                # Whatever it had written is dropped with this writer.
+                continue
+            digest = writer.add(encode_root(_root(seen)))
+            bytes_stored = sum(writer.commit().values())
+            break
+    if known is None or seen != known.seen:
         # Only now: a cache must never speak of objects that did not reach the store.
-        save(cache, key, scan.folders)
+        cache.save(seen)
+    return _snapshot(seen, digest, bytes_stored)
+
+
+def _root(seen: Seen) -> Root:
+    return Root(seen.folders[-1].tree, seen.files, seen.size)
+
+
+def _snapshot(seen: Seen, digest: bytes, bytes_stored: int) -> Snapshot:
     return Snapshot(
         snapshot_id=digest.hex(),
-        files=found.files,
-        bytes=found.size,
+        files=seen.files,
+        bytes=seen.size,
         bytes_stored=bytes_stored,
-        skipped=tuple(scan.skipped),
-        warnings=tuple(_warnings(scan, found)),
+        skipped=tuple(Skipped(shown(path), reason.decode()) for path, reason in seen.skipped),
+        warnings=tuple(_warnings(seen)),
     )
 
 
@@ -143,22 +159,19 @@ def private_folders(store: Store) -> list[tuple[int, int]]:
     return out
 
 
-def _warnings(scan: Scan, found: Root) -> list[str]:
+def _warnings(seen: Seen) -> list[str]:
     out = [
-        f"{link} points out of the source, to {target}: kept as a link, not followed"
-        for link, target in scan.stray_links
+        f"{shown(path)} points out of the source, to {shown(target)}: kept as a link, not followed"
+        for path, target in seen.stray_links
     ]
-    by_size = found.size > WARN_BYTES
-    if by_size or found.files > WARN_FILES:
-        largest = _largest(scan.folders, by_size)
-        width = max(len(name) for name, _, _ in largest)
+    by_size = seen.size > WARN_BYTES
+    if by_size or seen.files > WARN_FILES:
+        largest = ", ".join(
+            f"{name} ({size / 1e6:,.1f} MB, {files:,} files)" for name, files, size in _largest(seen.folders, by_size)
+        )
         out.append(
-            f"the snapshot holds {found.files:,} files and {found.size / 1e6:,.0f} MB; the largest entries:\n"
-            + "".join(
-                f"  {name.ljust(width)}  {size / 1e6:9,.1f} MB" + (f" in {files:,} files\n" if files != 1 else "\n")
-                for name, files, size in largest
-            )
-            + "name what the run does not need in .amlignore or .gitignore"
+            f"the snapshot holds {seen.files:,} files and {seen.size / 1e6:,.0f} MB; largest: {largest};"
+            " name what the run does not need in .amlignore or .gitignore"
         )
     return out
 
@@ -170,10 +183,10 @@ def _largest(folders: list[FolderSeen], by_size: bool) -> list[tuple[str, int, i
         return entry[2] if by_size else entry[1]
 
     found: list[tuple[str, int, int]] = []
-    for entry in sorted(_entries(b"", folders[-1]), key=weight, reverse=True)[:3]:
+    for entry in sorted(_entries(folders, len(folders) - 1), key=weight, reverse=True)[:3]:
         path, files, size, position = entry
         while position >= 0:
-            inside = max(_entries(path + b"/", folders[position]), key=weight, default=None)
+            inside = max(_entries(folders, position), key=weight, default=None)
             if inside is None or weight(inside) < 0.8 * weight(entry):
                 break
             path, files, size, position = inside
@@ -181,7 +194,8 @@ def _largest(folders: list[FolderSeen], by_size: bool) -> list[tuple[str, int, i
     return found
 
 
-def _entries(prefix: bytes, folder: FolderSeen) -> list[tuple[bytes, int, int, int]]:
+def _entries(folders: list[FolderSeen], position: int) -> list[tuple[bytes, int, int, int]]:
     """Path, files, bytes and position (-1: a file) of what is directly in a folder."""
-    out = [(prefix + seen[0], 1, seen[4], -1) for seen in folder.files]
-    return out + [(prefix + ref[0], ref[3], ref[4], ref[1]) for ref in folder.folders]
+    folder = folders[position]
+    out = [(folder.path + seen[0], 1, seen[4], -1) for seen in folder.files()]
+    return out + [(folder.path + ref[0], ref[3], ref[4], position - ref[1]) for ref in folder.folders]
