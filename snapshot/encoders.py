@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _THREADS = 4
 _INLINE_BYTES = 256 << 10
+# On average smaller, objects cost more in turns between threads than a second core gives.
+_SMALL = 32 << 10
 _JOB_BYTES = 1 << 20
 _JOBS_AHEAD = 8
 
@@ -79,7 +81,8 @@ class Encoders:
 
     def put(self, objects: Job) -> list[Encoded]:
         """Hand in objects (address, bytes); returns whatever has been finished so far."""
-        if self._pool is None and sum(len(data) for _, data in objects) < _INLINE_BYTES:
+        size = sum(len(data) for _, data in objects)
+        if size < _INLINE_BYTES or size < _SMALL * len(objects):
             return encode_all(objects)
         pool = self._pool = self._pool or _Pool()
         finished: list[Encoded] = []

@@ -15,6 +15,7 @@ ZSTD: Final = 2
 
 _WORTH_TRYING = 128
 _SAMPLE = 16 << 10
+_SMALL = 32 << 10
 _SPREAD = 256
 _NOISE = 140
 
@@ -30,8 +31,18 @@ def encode(data: bytes) -> tuple[int, bytes]:
 
     if len(data) > 4 * _SAMPLE and not _pays(len(zlib.compress(data[:_SAMPLE], 1)), _SAMPLE):
         return RAW, data
-    packed = zlib.compress(data, 1)
+    packed = _deflate(data)
     return (ZLIB, packed) if _pays(len(packed), len(data)) else (RAW, data)
+
+
+def _deflate(data: bytes) -> bytes:
+    import zlib
+
+    if len(data) >= _SMALL:
+        return zlib.compress(data, 1)
+    # A state of 96 KiB instead of 256: making and clearing it costs more than the work on a few kilobytes.
+    state = zlib.compressobj(1, zlib.DEFLATED, 14, 6)
+    return state.compress(data) + state.flush()
 
 
 def _is_noise(data: bytes) -> bool:
