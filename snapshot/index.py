@@ -2,7 +2,7 @@
 
 Write-ahead log, `synchronous=FULL`: a commit is one fsync and is durable. Every writer holds the store's
 `flock` first, which is fair (SQLite's busy handler is not) and keeps a checkpoint from ever running beside a
-writer (the defect of SQLite 3.7.0 to 3.51.2, https://sqlite.org/wal.html#walresetbug). Readers take no lock.
+writer (the defect of SQLite 3.7.0 to 3.51.2, https://sqlite.org/wal.html#walresetbug). Intake take no lock.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from onrecord.snapshot.descend import Descent, NoFolder, kind_of
 from onrecord.snapshot.digest import digest_of
 from onrecord.snapshot.ignore import ALWAYS_OUT, NESTED_FILE, ROOT_FILE, VENV_MARK, Matcher, Rules
-from onrecord.snapshot.readers import Found, Readers, ReadFolder
+from onrecord.snapshot.intake import Found, Intake, ReadFolder
 from onrecord.snapshot.stable import KindChanged, read_stable, read_whole, unreadable
 from onrecord.snapshot.stamps import UNKNOWN, Signature, packed_folder, signature
 from onrecord.snapshot.statcache import FileSeen, FolderRef, FolderSeen, Noted, Seen, folder_seen, is_racy
@@ -90,12 +90,12 @@ class Scan:
         `alone`: without helping processes. Errors: as `take_snapshot`, and HelperLost.
         """
         start = _Folder(None, b"", Matcher.start(self._rules), repr(self._rules).encode())
-        with Descent(root) as walk, Readers(self._writer, root, self._took, alone=alone) as readers:
-            self._readers = readers
+        with Descent(root) as walk, Intake(self._writer, root, self._took, alone=alone) as intake:
+            self._intake = intake
             old = None if self._known is None else self._known.root
             self._visit(start, walk.fd, os.fstat(walk.fd), old)
             self._walk(walk, start)
-            readers.finish()
+            intake.finish()
         for entry in self._order:
             if isinstance(entry, _Folder):
                 self._finish(entry)
@@ -231,10 +231,10 @@ class Scan:
                 # It went away, or became something else, since the folder was listed: the next scan lists again.
                 here.stamp = b""
         if wanted:
-            self._readers.read(here, fd, wanted)
+            self._intake.read(here, fd, wanted)
 
     def _took(self, here: ReadFolder, name: bytes, found: Found | None) -> None:
-        """What the readers found under a name: its stamps, address and size; None when it is no file any more."""
+        """What was found under a name: its stamps, address and size; None when it is no file any more."""
         if not isinstance(here, _Folder):
             raise TypeError(here)
         if found is None:

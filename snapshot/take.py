@@ -12,7 +12,7 @@ import attrs
 from onrecord.snapshot.digest import digest_of
 from onrecord.snapshot.errors import SourceError, shown
 from onrecord.snapshot.ignore import Rules
-from onrecord.snapshot.readers import HelperLost
+from onrecord.snapshot.intake import HelperLost
 from onrecord.snapshot.scan import Scan
 from onrecord.snapshot.statcache import Cache, FolderSeen, Seen
 from onrecord.snapshot.store import Store

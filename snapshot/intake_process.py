@@ -1,4 +1,4 @@
-"""The other side of `readers`: a process that reads, hashes, compresses and packs what it is told to.
+"""The other side of `intake`: a process that reads, hashes, compresses and packs what it is told to.
 
 Request: (positions in the last answer whose content is to be kept, [(path of a folder, (device, inode), names)]).
 Answer: (places of what was kept, size of the pack, for each file in order: its stamps, address and size; None when

@@ -1,6 +1,6 @@
 """Reading what is new: the first few files at once, many of them together with helping processes.
 
-A helping process (`reading`) reads, hashes, compresses and writes into a pack of its own; this process says what
+A helping process (`intake_process`) reads, hashes, compresses and writes into a pack of its own; this process says what
 to read and which of it is new, and reads itself meanwhile. One message is on its way at a time, so that neither
 side can block the other.
 """
@@ -20,21 +20,21 @@ import blake3
 
 import onrecord
 from onrecord.snapshot import processes
+from onrecord.snapshot.intake_process import Found, ReadFolder, received, sent
 from onrecord.snapshot.layout import Place
-from onrecord.snapshot.reading import Found, ReadFolder, received, sent
 from onrecord.snapshot.stable import KindChanged, unreadable
 from onrecord.snapshot.stamps import FOLDER, signature
 from onrecord.snapshot.store import add_file
 from onrecord.snapshot.writer import PrivatePack, Writer
 
-__all__ = ["Found", "HelperLost", "ReadFolder", "Readers"]
+__all__ = ["Found", "HelperLost", "ReadFolder", "Intake"]
 
 # A helping process takes as long to start as this many files to read.
 _ALONE = 400
 _FILES = 1_000
 _OWN_FILES = 60
 _PATH_MAX = 3_500
-_MAIN = "import sys; sys.path[:] = sys.argv[1:]; from onrecord.snapshot.reading import main; main()"
+_MAIN = "import sys; sys.path[:] = sys.argv[1:]; from onrecord.snapshot.intake_process import main; main()"
 
 Took = Callable[[ReadFolder, bytes, Found | None], None]
 _Work = tuple[ReadFolder, list[bytes]]
@@ -44,7 +44,7 @@ class HelperLost(Exception):
     """A helping process has died, and with it what it had written; never leaves this package."""
 
 
-class Readers:
+class Intake:
     """Reads files into a write. A context manager; on leaving it no helping process is left."""
 
     def __init__(self, writer: Writer, root: int, took: Took, *, alone: bool) -> None:
