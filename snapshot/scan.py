@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+import attrs
 
 from onrecord.snapshot.descend import Descent, NoFolder, kind_of
 from onrecord.snapshot.digest import digest_of
+from onrecord.snapshot.errors import shown
 from onrecord.snapshot.ignore import ALWAYS_OUT, NESTED_FILE, ROOT_FILE, VENV_MARK, Matcher, Rules
 from onrecord.snapshot.intake import Found, Intake, ReadFolder
 from onrecord.snapshot.stable import KindChanged, read_stable, read_whole, unreadable
@@ -21,6 +24,19 @@ from onrecord.snapshot.statcache import FileSeen, FolderRef, FolderSeen, Noted, 
 from onrecord.snapshot.survey import Old, Survey
 from onrecord.snapshot.tree import EXECUTABLE, FILE, FOLDER, LINK, encode_tree
 from onrecord.snapshot.writer import Writer
+
+
+@attrs.frozen
+class Skipped:
+    """An entry that no snapshot can hold: `path` as text fit for a terminal, `reason` in words."""
+
+    path: str
+    reason: str
+
+
+def skipped_of(seen: Seen) -> list[Skipped]:
+    """What a scan has skipped, in the order of the walk."""
+    return [Skipped(shown(path), reason.decode()) for path, reason in seen.skipped]
 
 
 class _Folder(ReadFolder):
@@ -67,11 +83,18 @@ class Scan:
     """One scan of a folder."""
 
     def __init__(
-        self, writer: Writer, rules: Rules, known: Survey | None, private: Iterable[tuple[int, int]], began: int
+        self,
+        writer: Writer,
+        rules: Rules,
+        known: Survey | None,
+        private: Iterable[tuple[int, int]],
+        began: int,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """`private`: device and inode of folders that are never entered (the workspace's own).
 
         `known`: what the cache says, and what of it still holds. `began`: when that was looked at, ns since the epoch.
+        `progress` is told the files and bytes looked at so far.
         """
         self._writer = writer
         self._rules = rules
@@ -83,6 +106,8 @@ class Scan:
         self._folders: list[FolderSeen] = []
         self._skipped: list[Noted] = []
         self._stray_links: list[Noted] = []
+        self._progress = progress
+        self._looked_at = [0, 0]
 
     def run(self, root: int, *, alone: bool) -> Seen:
         """Walk the folder behind a descriptor, which is taken over; adds its content and its trees.
@@ -121,6 +146,7 @@ class Scan:
         old = here.old.below(name) if here.old is not None else None
         if old is not None and old.same and here.old is not None and here.rules == here.old.seen.rules:
             self._order.append((here, name, old))
+            self._tell(old.ref[3], old.ref[4])
             return None
         below = _Folder(here, name, here.matcher, here.rules)
         try:
@@ -169,6 +195,7 @@ class Scan:
         files = old.seen.files()
         if old.own_same:
             here.files = files
+            self._tell(len(files), sum(seen[4] for seen in files))
             for name, kind, _, value, _ in files:
                 if kind == LINK:
                     self._note_link(here, name, value)
@@ -221,6 +248,7 @@ class Scan:
             try:
                 if seen is not None and seen[2] == signature(os.stat(name, dir_fd=fd, follow_symlinks=False)):
                     here.files.append(seen)
+                    self._tell(1, seen[4])
                     if link:
                         self._note_link(here, name, seen[3])
                 elif link:
@@ -243,6 +271,13 @@ class Scan:
         stamps, digest, size = found
         kind = EXECUTABLE if stamps[5] & stat.S_IXUSR else FILE
         here.files.append((name, kind, self._unless_racy(stamps), digest, size))
+        self._tell(1, size)
+
+    def _tell(self, files: int, size: int) -> None:
+        if self._progress is not None:
+            self._looked_at[0] += files
+            self._looked_at[1] += size
+            self._progress(*self._looked_at)
 
     def _link(self, here: _Folder, fd: int, name: bytes) -> FileSeen:
         status = os.stat(name, dir_fd=fd, follow_symlinks=False)

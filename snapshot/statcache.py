@@ -20,6 +20,7 @@ from typing import NamedTuple, Self
 
 from onrecord.snapshot.digest import SIZE, digest_of
 from onrecord.snapshot.stamps import Signature, packed, unpacked
+from onrecord.snapshot.tree import Root
 
 _MAGIC = b"onrecord stat cache 2\n"
 OFFSET = len(_MAGIC) + SIZE
@@ -74,6 +75,11 @@ class Seen(NamedTuple):
     skipped: list[Noted]
     stray_links: list[Noted]
     folders: list[FolderSeen]
+
+    @property
+    def root(self) -> Root:
+        """What the snapshot object says."""
+        return Root(self.folders[-1].tree, self.files, self.size)
 
 
 def folder_seen(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -13,22 +14,14 @@ from onrecord.snapshot.digest import digest_of
 from onrecord.snapshot.errors import SourceError, shown
 from onrecord.snapshot.ignore import Rules
 from onrecord.snapshot.intake import HelperLost
-from onrecord.snapshot.scan import Scan
+from onrecord.snapshot.scan import Scan, Skipped, skipped_of
 from onrecord.snapshot.statcache import Cache, FolderSeen, Seen
 from onrecord.snapshot.store import Store
 from onrecord.snapshot.survey import survey
-from onrecord.snapshot.tree import Root, encode_root
+from onrecord.snapshot.tree import encode_root
 
 WARN_BYTES = 300_000_000
 WARN_FILES = 20_000
-
-
-@attrs.frozen
-class Skipped:
-    """An entry that no snapshot can hold: `path` as text fit for a terminal, `reason` in words."""
-
-    path: str
-    reason: str
 
 
 @attrs.frozen
@@ -63,38 +56,45 @@ def take_snapshot(
     when missing. `rehash` reads every file nevertheless (a write through an old memory mapping can leave a
     file's times as they were). `progress` is told the files and bytes looked at so far.
 
-    Nothing in the source is written, and no link in it is followed.
+    Nothing in the source is written, and no link in it is followed. Where much is new, helping processes
+    read with this one; they have ended on return.
 
     Errors: SourceError for a source that is no folder and for whatever in it cannot be read, FileChanging,
     DiskFull, StoreError. On any of them the store is as it was.
     """
     rules = Rules() if rules is None else rules
-    root = _open_source(source)
+    root = open_source(source)
     try:
         # What the cache says is stored must not leave the store before this snapshot holds it.
-        with store.in_use():
-            status = os.fstat(root)
-            key = digest_of(f"{store.identity} {rules} {status.st_dev} {status.st_ino}".encode())
-            with Cache(cache, key) as kept:
-                return _take(root, store, kept, rules, rehash)
+        with store.in_use(), Cache(cache, cache_key(store, rules, os.fstat(root))) as kept:
+            return _take(root, store, kept, rules, rehash, progress)
     finally:
         os.close(root)
 
 
-def _take(root: int, store: Store, cache: Cache, rules: Rules, rehash: bool) -> Snapshot:
+def _take(
+    root: int,
+    store: Store,
+    cache: Cache,
+    rules: Rules,
+    rehash: bool,
+    progress: Callable[[int, int], None] | None,
+) -> Snapshot:
     began = time.time_ns()
     known = None if rehash else survey(root, cache)
     if known is not None and known.all_same:
-        return _snapshot(known.seen, digest_of(encode_root(_root(known.seen))), 0)
+        if progress is not None:
+            progress(known.seen.files, known.seen.size)
+        return _snapshot(known.seen, digest_of(encode_root(known.seen.root)), 0)
     for alone in (False, True):
         with store.writer() as writer:
-            scan = Scan(writer, rules, known, _private_folders(store), began)
+            scan = Scan(writer, rules, known, private_folders(store), began, progress)
             try:
                 seen = scan.run(os.dup(root), alone=alone)
             except HelperLost:
                 # Whatever it had written is dropped with this writer.
                 continue
-            digest = writer.add(encode_root(_root(seen)))
+            digest = writer.add(encode_root(seen.root))
             bytes_stored = sum(writer.commit().values())
             break
     if known is None or seen != known.seen:
@@ -103,17 +103,13 @@ def _take(root: int, store: Store, cache: Cache, rules: Rules, rehash: bool) -> 
     return _snapshot(seen, digest, bytes_stored)
 
 
-def _root(seen: Seen) -> Root:
-    return Root(seen.folders[-1].tree, seen.files, seen.size)
-
-
 def _snapshot(seen: Seen, digest: bytes, bytes_stored: int) -> Snapshot:
     return Snapshot(
         snapshot_id=digest.hex(),
         files=seen.files,
         bytes=seen.size,
         bytes_stored=bytes_stored,
-        skipped=tuple(Skipped(shown(path), reason.decode()) for path, reason in seen.skipped),
+        skipped=tuple(skipped_of(seen)),
         warnings=tuple(_warnings(seen)),
     )
 
@@ -166,12 +162,15 @@ def _warnings(seen: Seen) -> list[str]:
     ]
     by_size = seen.size > WARN_BYTES
     if by_size or seen.files > WARN_FILES:
-        largest = ", ".join(
-            f"{name} ({size / 1e6:,.1f} MB, {files:,} files)" for name, files, size in _largest(seen.folders, by_size)
-        )
+        largest = _largest(seen.folders, by_size)
+        width = max(len(name) for name, _, _ in largest)
         out.append(
-            f"the snapshot holds {seen.files:,} files and {seen.size / 1e6:,.0f} MB; largest: {largest};"
-            " name what the run does not need in .amlignore or .gitignore"
+            f"the snapshot holds {seen.files:,} files and {seen.size / 1e6:,.0f} MB; the largest entries:\n"
+            + "".join(
+                f"  {name.ljust(width)}  {size / 1e6:9,.1f} MB" + (f" in {files:,} files\n" if files != 1 else "\n")
+                for name, files, size in largest
+            )
+            + "name what the run does not need in .amlignore or .gitignore"
         )
     return out
 
