@@ -18,7 +18,6 @@ from typing import Any, Self
 
 import blake3
 
-import onrecord
 from onrecord.snapshot import processes
 from onrecord.snapshot.intake_process import Found, ReadFolder, received, sent
 from onrecord.snapshot.layout import Place
@@ -172,7 +171,7 @@ class _Helper:
         pack = writer.new_pack()
         their_requests, requests = os.pipe()
         answers, their_answers = os.pipe()
-        paths = [str(Path(module.__file__ or "").parent.parent) for module in (onrecord, blake3)]
+        paths = [str(Path(module.__file__ or "").parent.parent) for module in (sys.modules["onrecord"], blake3)]
         process = processes.start(["-c", _MAIN, *paths, *sys.path], [root, pack.fd, their_requests, their_answers])
         os.close(their_requests)
         os.close(their_answers)
