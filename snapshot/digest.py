@@ -27,7 +27,7 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def digest_of(data: bytes) -> bytes:
+def digest_of(data: bytes | memoryview) -> bytes:
     """Address of some bytes: 32 bytes.
 
     >>> digest_of(b"").hex()[:16]

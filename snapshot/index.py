@@ -2,7 +2,7 @@
 
 Write-ahead log, `synchronous=FULL`: a commit is one fsync and is durable. Every writer holds the store's
 `flock` first, which is fair (SQLite's busy handler is not) and keeps a checkpoint from ever running beside a
-writer (the defect of SQLite 3.7.0 to 3.51.2, https://sqlite.org/wal.html#walresetbug). Readers take no lock.
+writer (the defect of SQLite 3.7.0 to 3.51.2, https://sqlite.org/wal.html#walresetbug). Intake take no lock.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from onrecord.snapshot.errors import StoreError, disk_full, shown
-from onrecord.snapshot.layout import Layout
+from onrecord.snapshot.layout import Layout, Place
 from onrecord.snapshot.locks import locked
+
+__all__ = ["Index", "Place"]
 
 _APPLICATION_ID = 0x4F4E534F
 _VERSION = 1
@@ -33,17 +34,6 @@ _SCHEMA = (
     "CREATE INDEX loose_sizes ON objects(size) WHERE pack IS NULL",
     "CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
 )
-
-
-class Place(NamedTuple):
-    """Where an object lies: `pack` None means a file of its own; sizes and `offset` in bytes."""
-
-    digest: bytes
-    size: int
-    encoding: int
-    pack: int | None
-    offset: int
-    kept: int
 
 
 _open_indexes: weakref.WeakSet[Index] = weakref.WeakSet()

@@ -11,12 +11,23 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 PACK_MAGIC: Final = b"onrecord pack 1\n"
 _HEADER = struct.Struct(">32sBII")
 HEADER_SIZE: Final = _HEADER.size
 LOOSE_FROM: Final = 4 << 20
+
+
+class Place(NamedTuple):
+    """Where an object lies: `pack` None means a file of its own; sizes and `offset` in bytes."""
+
+    digest: bytes
+    size: int
+    encoding: int
+    pack: int | None
+    offset: int
+    kept: int
 
 
 class Layout:
@@ -70,10 +81,12 @@ class Layout:
 
     def make(self) -> None:
         """Make the folders, and have the file system remember them."""
+        if all(folder.is_dir() for folder in (self.packs, self.loose, self.tmp)):
+            return
         for folder in (self.folder, self.packs, self.loose, self.tmp):
-            if not folder.is_dir():
-                folder.mkdir(parents=True, exist_ok=True)
-                sync_folder(folder.parent)
+            folder.mkdir(parents=True, exist_ok=True)
+        for folder in (self.folder.parent, self.folder):
+            sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:
