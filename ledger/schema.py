@@ -10,7 +10,7 @@ PROJECTION_VERSIONS = {
     "runs": 2,
     "attributes": 2,
     "params": 1,
-    "files": 2,
+    "files": 3,
     "metrics": 2,
     "families": 1,
     "search": 1,

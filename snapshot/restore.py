@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from onrecord.snapshot.descend import Descent, NoFolder
+from onrecord.snapshot.encoding import PARTS
 from onrecord.snapshot.errors import RestoreError, disk_full, is_full, missing, shown
 from onrecord.snapshot.index import Place
 from onrecord.snapshot.manifest import read_root, read_tree
@@ -149,7 +150,7 @@ class _Restore:
         self._written += 1
 
     def _file(self, fd: int, path: bytes, node: Node, place: Place) -> None:
-        data = None if place.pack is None else self._store.fetch(place)
+        data = None if place.pack is None or place.encoding == PARTS else self._store.fetch(place)
         mode = 0o777 if node.kind == EXECUTABLE else 0o666
         try:
             file = os.open(node.name, _CREATE if data is not None else _READ_BACK, mode, dir_fd=fd)

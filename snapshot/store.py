@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from onrecord.snapshot.digest import digest_of, from_hex, hasher
-from onrecord.snapshot.encoding import decode
+from onrecord.snapshot.encoding import PARTS, decode
 from onrecord.snapshot.errors import (
     ObjectCorrupt,
     ObjectMissing,
@@ -34,6 +34,9 @@ from onrecord.snapshot.locks import locked
 from onrecord.snapshot.stable import KindChanged, expect, read_stable, read_whole
 from onrecord.snapshot.streams import clone, copy_hashing, hash_file, write_all
 from onrecord.snapshot.writer import Writer
+
+if TYPE_CHECKING:
+    from onrecord.snapshot.growth import Part
 
 
 # Values are named tuples: restoring a snapshot, which a run's start waits for, then imports no attrs.
@@ -96,12 +99,14 @@ class Store:
     def remove(self, digests: Iterable[str]) -> tuple[int, int]:
         """Remove objects for good, as `gc.Removal` says; how many, and the bytes by which the store is smaller.
 
-        The caller is in a block of `in_use(alone=True)`. Those that the store lacks are no error. Durable on
-        return. Errors: DiskFull, StoreError; then nothing has gone.
+        The caller is in a block of `in_use(alone=True)`. Those that the store lacks are no error; those through
+        which others are read stay. Durable on return. Errors: DiskFull, StoreError; then nothing has gone.
         """
         from onrecord.snapshot.gc import Removal
+        from onrecord.snapshot.growth import held
 
         wanted = {from_hex(digest) for digest in digests}
+        wanted -= held(self, wanted)
         try:
             return Removal(self._layout, self._index).run(wanted)
         except OSError as error:
@@ -144,7 +149,15 @@ class Store:
 
     def pieces(self, digest: str) -> Iterator[bytes]:
         """The bytes of an object of any size in pieces; ObjectCorrupt after the last one when they were wrong."""
-        place = self.place(from_hex(digest))
+        yield from self.pieces_at(self.place(from_hex(digest)))
+
+    def pieces_at(self, place: Place) -> Iterator[bytes]:
+        """The same, of an object whose place is known."""
+        if place.encoding == PARTS:
+            from onrecord.snapshot.growth import read_parts
+
+            yield from read_parts(self, place)
+            return
         if place.pack is not None:
             yield self.fetch(place)
             return
@@ -183,17 +196,25 @@ class Store:
 
     def verify(self, digests: Iterable[str] | None = None) -> Iterator[Fault]:
         """Hash objects again, all of them unless some are named; yields what is wrong or missing."""
+        from onrecord.snapshot.growth import wrong
+
+        grown: list[Place] = []
         if digests is None:
             for page in self._index.all_places():
-                yield from self._faults(page)
-            return
-        wanted = sorted({from_hex(digest) for digest in digests})
+                yield from self._faults(page, grown)
+        wanted = sorted({from_hex(digest) for digest in digests or ()})
         for start in range(0, len(wanted), 5000):
             places = self.places(wanted[start : start + 5000])
             for digest in wanted[start : start + 5000]:
                 if digest not in places:
                     yield Fault(digest.hex(), "missing: the store does not know it")
-            yield from self._faults(places.values())
+            yield from self._faults(places.values(), grown)
+        for place, problem in wrong(self, grown):
+            yield Fault(place.digest.hex(), problem)
+
+    def loose_path(self, place: Place) -> Path | None:
+        """The file of an object that is one of its own, None for any other. It must not be written."""
+        return self._layout.loose_object(place.digest) if place.pack is None else None
 
     def place(self, digest: bytes) -> Place:
         """Where an object lies; ObjectMissing."""
@@ -204,6 +225,26 @@ class Store:
     def places(self, digests: Iterable[bytes]) -> dict[bytes, Place]:
         """Where many objects lie; those that the store lacks are left out."""
         return {place.digest: place for place in self._index.places(digests)}
+
+    def parts(self, place: Place) -> list[Part]:
+        """What an object in parts is made of. Errors: ObjectMissing, ObjectCorrupt."""
+        from onrecord.snapshot.growth import decode_parts
+
+        try:
+            return decode_parts(self._kept(place), place)
+        except ObjectCorrupt:
+            place = self._looked_up_again(place)
+            return decode_parts(self._kept(place), place)
+
+    def in_parts(self) -> list[Place]:
+        """Every object that is kept in parts; looks at the whole index."""
+        return self._index.kept_as(PARTS)
+
+    def with_parts(self, digests: Iterable[str]) -> set[str]:
+        """Some addresses, and those of the objects that they are read through."""
+        from onrecord.snapshot.growth import with_parts
+
+        return {digest.hex() for digest in with_parts(self, map(from_hex, digests))}
 
     def fetch(self, place: Place) -> bytes:
         """The bytes of an object whose place is known, checked."""
@@ -219,13 +260,14 @@ class Store:
         return self.place(place.digest)
 
     def _fetch(self, place: Place) -> bytes:
+        if place.encoding == PARTS:
+            return b"".join(self.pieces_at(place))
         if place.pack is None:
             with self._loose(place) as source:
                 data = source.read()
         else:
             try:
-                kept = self._packs.read(place.pack, place)
-                data = decode(place.encoding, kept, place.size)
+                data = decode(place.encoding, self._kept(place), place.size)
             except (TypeError, ValueError) as error:
                 # Also of a damaged index, whose numbers and names may be of any kind.
                 raise corrupt(place.digest, str(error)) from error
@@ -235,6 +277,10 @@ class Store:
 
     def write_into(self, place: Place, fd: int) -> None:
         """Write an object into an empty file, checked; on an error the file holds rubbish."""
+        if place.encoding == PARTS:
+            for piece in self.pieces_at(place):
+                write_all(fd, piece)
+            return
         if place.pack is not None:
             write_all(fd, self.fetch(place))
             return
@@ -246,16 +292,24 @@ class Store:
         if digest != place.digest:
             raise corrupt(place.digest, "its bytes hash to something else")
 
+    def _kept(self, place: Place) -> bytes:
+        """What stands in a pack for an object."""
+        if place.pack is None:
+            raise corrupt(place.digest, "the index says that it is in parts, and in no pack")
+        return self._packs.read(place.pack, place)
+
     def _loose(self, place: Place) -> _Reader:
         try:
             return _Reader(place, self._layout.loose_object(place.digest))
         except FileNotFoundError:
             raise missing_file(place, self._layout.loose_object(place.digest)) from None
 
-    def _faults(self, places: Iterable[Place]) -> Iterator[Fault]:
+    def _faults(self, places: Iterable[Place], grown: list[Place]) -> Iterator[Fault]:
         for place in sorted(places, key=lambda place: (place.pack or 0, place.offset)):
             try:
-                if place.pack is None:
+                if place.encoding == PARTS:
+                    grown.append(place)
+                elif place.pack is None:
                     with self._loose(place) as source:
                         digest, _ = hash_file(source.fileno())
                     if digest != place.digest:
