@@ -22,10 +22,7 @@ from onrecord.ledger.query import FileRow
 def command(run: str, everything: bool, name: str | None, as_json: bool) -> None:
     """List the files of a run that are in the history: by default those of its folder as it is, or was at its end."""
     found = open_run(run)
-    if name is not None:
-        rows = found.file_versions(name)
-    else:
-        rows = found.workspace.query.files(found.id, removed=everything)
+    rows = found.file_versions(name) if name is not None else found.workspace.query.files(found.id, removed=everything)
     if as_json:
         print_json([file_document(row) for row in rows])
         return
