@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from onrecord.snapshot.digest import digest_of, hasher
 from onrecord.snapshot.encoding import PARTS
@@ -23,6 +23,23 @@ from onrecord.snapshot.index import Place
 
 if TYPE_CHECKING:
     from onrecord.snapshot.store import Store
+
+
+class Objects(Protocol):
+    """Where contents in parts can be read: a store, or whatever else holds objects by their addresses."""
+
+    def places(self, digests: Iterable[bytes]) -> dict[bytes, Place]:
+        """Where objects lie; those that are not there are left out."""
+        ...
+
+    def parts(self, place: Place) -> list[Part]:
+        """What an object in parts is made of. Errors: ObjectMissing, ObjectCorrupt."""
+        ...
+
+    def pieces_at(self, place: Place) -> Iterator[bytes]:
+        """The bytes of an object. Errors: ObjectMissing, ObjectCorrupt."""
+        ...
+
 
 MOST: Final = 8
 _MAGIC: Final = b"onrecord parts 1\n"
@@ -68,7 +85,7 @@ def longer(store: Store, before: Place, tail: Part) -> list[Part]:
     return [*parts, tail]
 
 
-def leaves(store: Store, place: Place) -> list[Place]:
+def leaves(store: Objects, place: Place) -> list[Place]:
     """The objects that make up a content, in order; none of them is in parts itself.
 
     Errors: ObjectMissing, ObjectCorrupt.
@@ -91,7 +108,7 @@ def leaves(store: Store, place: Place) -> list[Place]:
     return found
 
 
-def read_parts(store: Store, place: Place) -> Iterator[bytes]:
+def read_parts(store: Objects, place: Place) -> Iterator[bytes]:
     """The bytes of a content in pieces of a few megabytes; ObjectCorrupt after the last when they were wrong."""
     state = hasher()
     for leaf in leaves(store, place):
@@ -102,7 +119,7 @@ def read_parts(store: Store, place: Place) -> Iterator[bytes]:
         raise corrupt(place.digest, "its bytes hash to something else")
 
 
-def with_parts(store: Store, digests: Iterable[bytes]) -> set[bytes]:
+def with_parts(store: Objects, digests: Iterable[bytes]) -> set[bytes]:
     """Some addresses, and those of all that is read for them. Lists that cannot be read add nothing."""
     found = set(digests)
     waiting = list(found)
@@ -128,14 +145,14 @@ def held(store: Store, going: set[bytes]) -> set[bytes]:
     return kept
 
 
-def _parts_or_none(store: Store, place: Place) -> list[Part]:
+def _parts_or_none(store: Objects, place: Place) -> list[Part]:
     try:
         return store.parts(place)
     except (ObjectCorrupt, ObjectMissing):
         return []
 
 
-def wrong(store: Store, places: Iterable[Place]) -> Iterator[tuple[Place, str]]:
+def wrong(store: Objects, places: Iterable[Place]) -> Iterator[tuple[Place, str]]:
     """What is wrong with contents in parts; the many states of one log are checked in one reading of the last."""
     waiting = {place.digest: place for place in places}
     broken: set[bytes] = set()
@@ -148,7 +165,7 @@ def wrong(store: Store, places: Iterable[Place]) -> Iterator[tuple[Place, str]]:
             yield place, problem
 
 
-def _check(store: Store, place: Place, waiting: dict[bytes, Place], broken: set[bytes]) -> str:
+def _check(store: Objects, place: Place, waiting: dict[bytes, Place], broken: set[bytes]) -> str:
     """Read a content; takes the earlier states of it that were found right on the way out of `waiting`."""
     state, size = hasher(), 0
     ends: dict[int, bytes] = {}
@@ -176,7 +193,7 @@ def _check(store: Store, place: Place, waiting: dict[bytes, Place], broken: set[
     return "" if state.digest() == place.digest else "damaged: its bytes hash to something else"
 
 
-def _leads_there(store: Store, earlier: Place, parts: dict[int, bytes], ends: dict[int, bytes]) -> bool:
+def _leads_there(store: Objects, earlier: Place, parts: dict[int, bytes], ends: dict[int, bytes]) -> bool:
     """Whether the list of an earlier state names what was just read, piece for piece."""
     start = 0
     for part in _parts_or_none(store, earlier):
