@@ -106,13 +106,11 @@ class Capture:
 
     def large(self) -> list[tuple[Path, str, Seen]]:
         """The large files of the working copy that were taken: the file, its address, what it looked like."""
+        names = [name for name, known in self._known.items() if known.seen.size >= LOOSE_FROM]
         return [
             (Path(place.path), self._known[place.name].now.digest, place.seen)
-            for place in walk(self._work, self._folders)
-            if place.seen.size >= LOOSE_FROM
-            and not place.linked
-            and place.name in self._known
-            and self._known[place.name].seen == place.seen
+            for place in look_at(self._work, names)
+            if not place.linked and self._known[place.name].seen == place.seen
         ]
 
     # ---- what is due ---------------------------------------------------------------------------

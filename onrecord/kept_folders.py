@@ -31,9 +31,14 @@ class Place(NamedTuple):
 def walk(work: Path, folders: Iterable[str]) -> Iterator[Place]:
     """Every file of some folders, in no particular order; costs a `stat` each."""
     waiting = list(folders)
+    # One of the folders may lie in another.
+    done: set[str] = set()
     root = os.fspath(work)
     while waiting:
         folder = waiting.pop()
+        if folder in done:
+            continue
+        done.add(folder)
         try:
             entries = os.scandir(f"{root}/{folder}")
         except OSError:

@@ -247,6 +247,13 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_kept(desk: Desk)
     assert "outputs/bad could not be kept: cannot read" in desk.capture.problems[0]
 
 
+def test_a_folder_that_is_named_twice_is_recorded_once(desk: Desk) -> None:
+    (desk.outputs / "inner").mkdir()
+    (desk.outputs / "inner/a.txt").write_text("a")
+    Capture(desk.work, desk.workspace.store, desk.record, ("outputs", "logs", "outputs/inner")).look(final=True)
+    assert len(desk.run.file_versions("outputs/inner/a.txt")) == 1
+
+
 def test_a_sparse_file_is_kept_without_its_size(desk: Desk) -> None:
     with (desk.outputs / "sparse.bin").open("wb") as file:
         file.truncate(200 << 20)
