@@ -78,13 +78,17 @@ _ERROR = RunRow._fields.index("error")
 
 
 class FileRow(NamedTuple):
-    """One version of a file of a run. `size` in bytes, `digest` 64 hex digits."""
+    """One version of a file of a run. `size` in bytes, `digest` 64 hex digits.
+
+    `removed_at`: when the file was found gone, having had this content; None where it was not.
+    """
 
     name: str
     version: int
     digest: str
     size: int
     recorded_at: int
+    removed_at: int | None = None
 
 
 class Page(NamedTuple):
@@ -312,13 +316,13 @@ class Query:
         """Properties by run: of one run, or of every run that has any."""
         return self._attributes("properties", run_id)
 
-    def files(self, run_id: str) -> list[FileRow]:
-        """The newest version of each file of a run, by name."""
-        return [row for row, newest in self._files(run_id) if newest]
+    def files(self, run_id: str, *, removed: bool = False) -> list[FileRow]:
+        """The newest version of each file of a run, by name; `removed`: also of those that are gone from its folder."""
+        return [row for row, newest in self._files(run_id) if newest and (removed or row.removed_at is None)]
 
     def file_versions(self, run_id: str, name: str) -> list[FileRow]:
-        """Every version of one file, oldest first; empty when the run has no such file."""
-        return [row for row, _ in self._files(run_id) if row.name == name]
+        """Every version of one file, oldest first; empty when the run has had no such file."""
+        return [row for row, _ in self._files(run_id, storable(name))]
 
     def recorded(self, run_id: str) -> set[str]:
         """The objects (64 hex digits) of every file that a run has had."""
@@ -415,14 +419,15 @@ class Query:
             found.setdefault(run, {})[name] = value
         return found
 
-    def _files(self, run_id: str) -> list[tuple[FileRow, bool]]:
+    def _files(self, run_id: str, name: str | None = None) -> list[tuple[FileRow, bool]]:
         self._journal.catch_up()
         rows = self._journal.fetch(
-            "SELECT name, version, digest, size, recorded_at, version = max(version) OVER (PARTITION BY name)"
-            " FROM files WHERE run_id = ? ORDER BY name, version",
-            (run_id,),
+            "SELECT name, version, digest, size, recorded_at, removed_at,"  # noqa: S608
+            " version = max(version) OVER (PARTITION BY name)"
+            f" FROM files WHERE run_id = ? {'AND name = ?' * (name is not None)} ORDER BY name, version",
+            (run_id, *([] if name is None else [name])),
         )
-        return [(FileRow(*row[:5]), bool(row[5])) for row in rows]
+        return [(FileRow(*row[:6]), bool(row[6])) for row in rows]
 
 
 def _row(row: tuple[Any, ...]) -> RunRow:

@@ -10,7 +10,7 @@ PROJECTION_VERSIONS = {
     "runs": 3,
     "attributes": 3,
     "params": 2,
-    "files": 2,
+    "files": 3,
     "metrics": 3,
     "families": 1,
     "search": 1,

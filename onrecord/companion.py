@@ -13,13 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from onrecord.capture import FOLDERS, Capture
+from onrecord.capture import Capture
 from onrecord.errors import OnRecordError
 from onrecord.executors.errors import NothingStarted
 from onrecord.executors.protocol import Ended, Executor, Launch, Progress, Started, Waiting
 from onrecord.ingest import has_more, ingest, size_of
 from onrecord.inventory import NAME as INVENTORY
 from onrecord.inventory import Inventory, ask_for_inventory
+from onrecord.kept_folders import FOLDERS
 from onrecord.ledger.errors import IllegalTransition
 from onrecord.ledger.events import (
     Event,
@@ -31,18 +32,18 @@ from onrecord.ledger.events import (
     RunRunning,
 )
 from onrecord.ledger.states import CANCEL_REQUESTED, FINALIZING, PREPARING, TERMINAL
+from onrecord.lookout import Lookout
 from onrecord.missing_file import missing_file_hint
 from onrecord.outcome import last_event, last_words
 from onrecord.patience import patiently, say
 from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, executor_of, start_script
 from onrecord.script_environment import environment_of
 from onrecord.unkept import unkept_warning
-from onrecord.watcher import Watcher
+from onrecord.working_copy import give_up_copies, is_given_up
 from onrecord.workspace import Workspace
 
 _FIRST_LOOK_SECONDS = 0.05
 _LOOK_SECONDS = 0.25
-_LOOK_AT_FILES_SECONDS = 10.0
 _LOOK_AT_LEDGER_SECONDS = 2.0
 
 
@@ -69,14 +70,13 @@ class Companion:
         self._control = self._folder.path
         self._capture: Capture | None = None
         self._inventory: Inventory | None = None
-        self._watcher: Watcher | None = None
+        self._lookout: Lookout | None = None
         self._warnings: list[str] = []
         self._started: Started | None = None
         self._noted = False
         self._stop_asked = False
         self._spool_size = 0
         self._next_ledger = 0.0
-        self._next_files = 0.0
 
     def go(self, start: Start) -> None:
         """Carry the run on from wherever it is to its end."""
@@ -225,7 +225,7 @@ class Companion:
             if size != self._spool_size:
                 ingest(self._workspace.journal, self._run_id, self._folder.spool)
                 self._spool_size = size
-            self._look_at_files()
+            self._watched().look()
         except (OnRecordError, OSError) as problem:
             # No room now: the script goes on, and the last look takes what is still missing.
             say(f"{problem}\n")
@@ -240,25 +240,15 @@ class Companion:
             self._executor.stop(self._control)
             self._stop_asked = True
 
-    def _look_at_files(self) -> None:
-        now = time.monotonic()
-        if self._watcher is None:
-            if self._next_files == 0:
-                self._next_files = now + 1
-            elif now > self._next_files:
-                self._watcher = Watcher([self._folder.work / "outputs", self._folder.work / "logs"])
-            return
-        files = self._files()
-        hinted = self._watcher.changed() or files.unsettled
-        if now > self._next_files or (hinted and now > self._next_files - _LOOK_AT_FILES_SECONDS + 1):
-            self._next_files = now + _LOOK_AT_FILES_SECONDS
-            files.look(final=False)
+    def _watched(self) -> Lookout:
+        if self._lookout is None:
+            self._lookout = Lookout(self._files, self._folder.work, self._kept_folders())
+        return self._lookout
 
     def _files(self) -> Capture:
         if self._capture is None:
             self._capture = Capture(self._folder.work, self._workspace.store, self._append, self._kept_folders())
-            known = self._workspace.query.files(self._run_id)
-            self._capture.already_recorded({row.name: row.digest for row in known})
+            self._capture.already_recorded(self._workspace.query.files(self._run_id))
         return self._capture
 
     # ---- after the script ----------------------------------------------------------------------
@@ -277,10 +267,12 @@ class Companion:
             except IllegalTransition:
                 # Someone else came first; what is still missing is added all the same.
                 pass
-        if self._watcher is not None:
-            self._watcher.stop()
-        self._keep_files()
+        if self._lookout is not None:
+            self._lookout.stop()
+        kept = self._keep_files()
         self._explain_missing_file(ended)
+        if kept:
+            give_up_copies(self._folder, self._workspace.store, self._files(), self._append, self._is_given_up)
         limit = self._config["max_run_duration_seconds"]
         self._end(last_event(ended, self._folder.stderr, limit, self._warnings))
 
@@ -305,7 +297,12 @@ class Companion:
         started = self._started or lost_folder.who_it_was(self._workspace.journal, self._run_id)
         lost_folder.end_processes(self._control, started, GRACE_SECONDS)
 
-    def _keep_files(self) -> None:
+    @cached_property
+    def _is_given_up(self) -> bool:
+        # By a conductor that died in the middle of it.
+        return is_given_up(self._workspace.journal, self._run_id)
+
+    def _keep_files(self) -> bool:
         journal, spool = self._workspace.journal, self._folder.spool
         try:
             patiently(lambda: ingest(journal, self._run_id, spool))
@@ -315,6 +312,8 @@ class Companion:
             patiently(self._take_last_look)
         except (OnRecordError, OSError) as problem:
             self._warnings.append(f"files still in {self._folder.work} could not be kept: {problem}")
+            return False
+        return True
 
     def _explain_missing_file(self, ended: Ended) -> None:
         if ended.reason != "exited" or not ended.exit_code:
@@ -329,10 +328,9 @@ class Companion:
 
     def _take_last_look(self) -> None:
         capture = self._files()
-        capture.look(final=True)
+        capture.look(final=True, removals=not self._is_given_up)
         problems = list(capture.problems)
-        for name, path in self._own_files():
-            capture.take(name, path)
+        capture.take(self._own_files())
         snapshot_id = str(self._workspace.query.run(self._run_id).snapshot_id)
         unkept = unkept_warning(self._folder.work, self._workspace.store, snapshot_id, self._kept_folders())
         self._warnings += dict.fromkeys([*problems, *capture.problems, *([unkept] if unkept else [])])

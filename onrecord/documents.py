@@ -83,6 +83,7 @@ def file_document(row: FileRow) -> dict[str, Any]:
         "version": row.version,
         "digest": row.digest,
         "recorded_at": iso(row.recorded_at),
+        "removed_at": iso(row.removed_at),
     }
 
 

@@ -12,6 +12,8 @@ from onrecord.snapshot.errors import StoreError
 RAW: Final = 0
 ZLIB: Final = 1
 ZSTD: Final = 2
+# What is kept is a list of other objects: see `growth`, which reads it.
+PARTS: Final = 3
 
 _WORTH_TRYING = 128
 _SAMPLE = 16 << 10

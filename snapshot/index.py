@@ -141,6 +141,14 @@ class Index:
             ).fetchall()
         return [Place._make(row) for row in rows]
 
+    def kept_as(self, encoding: int) -> list[Place]:
+        """Every object that is kept in an encoding; looks at the whole index."""
+        with self.reading() as connection:
+            rows = connection.execute(
+                "SELECT digest, size, encoding, pack, offset, kept FROM objects WHERE encoding = ?", (encoding,)
+            ).fetchall()
+        return [Place._make(row) for row in rows]
+
     def remove(self, connection: sqlite3.Connection, digests: Iterable[bytes], packs: Iterable[int]) -> None:
         """Forget objects, and packs that hold none, inside a `writing` block; the store is another one then."""
         connection.executemany("DELETE FROM objects WHERE digest = ?", [(digest,) for digest in digests])

@@ -3,7 +3,8 @@
     objects/  index.db(+ -wal -shm)  lock  bulk-lock  use-lock  packs/<16 hex>.pack  loose/<64 hex>  tmp/
 
 A pack is a header and then, for each object: its address (32 bytes), its encoding (u8), the bytes kept and the
-bytes of the object (u32 each, big endian), and what is kept. The index can be rebuilt from the packs alone.
+bytes of the object (u32 each, big endian), and what is kept. The index can be rebuilt from the packs alone. Only an
+object in parts (`growth`) can be longer than a u32 says: it has the greatest u32 there, and its size in what is kept.
 """
 
 from __future__ import annotations
@@ -100,4 +101,4 @@ def sync_folder(folder: Path) -> None:
 
 def pack_header(digest: bytes, encoding: int, kept: int, size: int) -> bytes:
     """What stands before an object in a pack."""
-    return _HEADER.pack(digest, encoding, kept, size)
+    return _HEADER.pack(digest, encoding, kept, min(size, 0xFFFFFFFF))

@@ -61,6 +61,13 @@ class Claim:
         path = self._layout.tmp / f"{self.name}.{self._files}"
         return path, _create(path)
 
+    def new_link(self, path: Path) -> Path:
+        """A temporary second name of a file."""
+        self._files += 1
+        place = self._layout.tmp / f"{self.name}.{self._files}"
+        os.link(path, place, follow_symlinks=False)
+        return place
+
     def intend(self, loose: Iterable[bytes], packs: Iterable[str] = ()) -> None:
         """Write down which loose objects are about to come or go, and which packs are about to go.
 

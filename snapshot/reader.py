@@ -12,14 +12,17 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from onrecord.snapshot.digest import digest_of, hasher
-from onrecord.snapshot.encoding import decode
+from onrecord.snapshot.encoding import PARTS, decode
 from onrecord.snapshot.errors import ObjectCorrupt, corrupt, missing, shown
 from onrecord.snapshot.index import Index, Place
 from onrecord.snapshot.layout import LOOSE_FROM, Layout
 from onrecord.snapshot.streams import Watch, copy_checked, hash_file, write_all
+
+if TYPE_CHECKING:
+    from onrecord.snapshot.growth import Part
 
 _SPAN = 1 << 20
 _GAP = 64 << 10
@@ -47,8 +50,23 @@ class Reader:
         """Where many objects lie; those that the store lacks are left out."""
         return {place.digest: place for place in self._index.places(digests)}
 
-    def pieces(self, place: Place) -> Iterator[bytes]:
+    def parts(self, place: Place) -> list[Part]:
+        """What an object in parts is made of. Errors: ObjectMissing, ObjectCorrupt."""
+        from onrecord.snapshot.growth import decode_parts
+
+        try:
+            return decode_parts(self._kept(place), place)
+        except ObjectCorrupt:
+            place = self._looked_up_again(place)
+            return decode_parts(self._kept(place), place)
+
+    def pieces_at(self, place: Place) -> Iterator[bytes]:
         """The bytes of an object of any size in pieces; ObjectCorrupt after the last one when they were wrong."""
+        if place.encoding == PARTS:
+            from onrecord.snapshot.growth import read_parts
+
+            yield from read_parts(self, place)
+            return
         if place.pack is not None:
             yield self.fetch(place)
             return
@@ -61,6 +79,10 @@ class Reader:
 
     def check(self, place: Place) -> None:
         """Hash an object again, in little memory. Errors: ObjectCorrupt, ObjectMissing."""
+        if place.encoding == PARTS:
+            for _ in self.pieces_at(place):
+                pass
+            return
         if place.pack is not None:
             self.fetch(place)
             return
@@ -81,13 +103,14 @@ class Reader:
         return self.place(place.digest)
 
     def _fetch(self, place: Place) -> bytes:
+        if place.encoding == PARTS:
+            return b"".join(self.pieces_at(place))
         if place.pack is None:
             with self._loose(place) as source:
                 data = source.read()
         else:
             try:
-                kept = self._packs.read(place.pack, place)
-                data = decode(place.encoding, kept, place.size)
+                data = decode(place.encoding, self._kept(place), place.size)
             except (TypeError, ValueError) as error:
                 # Also of a damaged index, whose numbers and names may be of any kind.
                 raise corrupt(place.digest, str(error)) from error
@@ -125,11 +148,21 @@ class Reader:
 
     def write_into(self, place: Place, fd: int, watch: Watch = bool) -> None:
         """Write an object into an empty file open for reading and writing, checked; on an error it holds rubbish."""
+        if place.encoding == PARTS:
+            for piece in self.pieces_at(place):
+                watch(write_all(fd, piece))
+            return
         if place.pack is not None:
             watch(write_all(fd, self.fetch(place)))
             return
         with self._loose(place) as source:
             _demand(place, copy_checked(source.fileno(), fd, watch))
+
+    def _kept(self, place: Place) -> bytes:
+        """What stands in a pack for an object."""
+        if place.pack is None:
+            raise corrupt(place.digest, "the index says that it is in parts, and in no pack")
+        return self._packs.read(place.pack, place)
 
     def _loose(self, place: Place) -> _LooseFile:
         try:
@@ -147,12 +180,12 @@ def _end_of_span(places: Sequence[Place], at: int) -> int:
     """The end of those from `at` on that one read can bring; of each, what a damaged index says may be anything."""
     first = places[at]
     end, until = at + 1, first.offset + first.kept
-    if first.pack is None or min(first.offset, first.kept) < 0:
+    if first.pack is None or first.encoding == PARTS or min(first.offset, first.kept) < 0:
         return end
     while end < len(places):
         place = places[end]
         last = place.offset + place.kept
-        if place.pack != first.pack or place.kept < 0 or last - first.offset > _SPAN:
+        if place.pack != first.pack or place.encoding == PARTS or place.kept < 0 or last - first.offset > _SPAN:
             break
         if not first.offset <= place.offset <= until + _GAP:
             break

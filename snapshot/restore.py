@@ -19,6 +19,7 @@ from weakref import WeakSet
 from onrecord.snapshot.crew import Crew, useful_threads
 from onrecord.snapshot.descend import Descent, NoFolder
 from onrecord.snapshot.destination import Folder
+from onrecord.snapshot.encoding import PARTS
 from onrecord.snapshot.errors import RestoreError, disk_full, is_full, missing, shown
 from onrecord.snapshot.files import File, FileWriter
 from onrecord.snapshot.index import Place
@@ -236,7 +237,7 @@ class _Restore:
         job: list[File] = []
         size = 0
         for file in files:
-            if file.place.pack is None:
+            if file.place.pack is None or file.place.encoding == PARTS:
                 self._crew.put(partial(self._writer.write_large, file))
                 continue
             job.append(file)

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from onrecord.snapshot.digest import from_hex
+from onrecord.snapshot.encoding import PARTS
 from onrecord.snapshot.errors import (
     ObjectCorrupt,
     ObjectMissing,
@@ -28,6 +29,9 @@ from onrecord.snapshot.locks import locked
 from onrecord.snapshot.reader import Reader, position
 from onrecord.snapshot.stable import KindChanged, expect, read_stable, read_whole
 from onrecord.snapshot.writer import Writer
+
+if TYPE_CHECKING:
+    from onrecord.snapshot.growth import Part
 
 
 # Values are named tuples: restoring a snapshot, which a run's start waits for, then imports no attrs.
@@ -90,12 +94,14 @@ class Store:
     def remove(self, digests: Iterable[str]) -> tuple[int, int]:
         """Remove objects for good, as `gc.Removal` says; how many, and the bytes by which the store is smaller.
 
-        The caller is in a block of `in_use(alone=True)`. Those that the store lacks are no error. Durable on
-        return. Errors: DiskFull, StoreError; then nothing has gone.
+        The caller is in a block of `in_use(alone=True)`. Those that the store lacks are no error; those through
+        which others are read stay. Durable on return. Errors: DiskFull, StoreError; then nothing has gone.
         """
         from onrecord.snapshot.gc import Removal
+        from onrecord.snapshot.growth import held
 
         wanted = {from_hex(digest) for digest in digests}
+        wanted -= held(self, wanted)
         try:
             return Removal(self._layout, self._index).run(wanted)
         except OSError as error:
@@ -138,7 +144,11 @@ class Store:
 
     def pieces(self, digest: str) -> Iterator[bytes]:
         """The bytes of an object of any size in pieces; ObjectCorrupt after the last one when they were wrong."""
-        yield from self.reader.pieces(self.place(from_hex(digest)))
+        yield from self.pieces_at(self.place(from_hex(digest)))
+
+    def pieces_at(self, place: Place) -> Iterator[bytes]:
+        """The same, of an object whose place is known."""
+        return self.reader.pieces_at(place)
 
     def copy_to(self, digest: str, destination: Path) -> int:
         """Write an object to a file, checked, replacing what stands there; returns its size in bytes.
@@ -167,17 +177,25 @@ class Store:
 
     def verify(self, digests: Iterable[str] | None = None) -> Iterator[Fault]:
         """Hash objects again, all of them unless some are named; yields what is wrong or missing."""
+        from onrecord.snapshot.growth import wrong
+
+        grown: list[Place] = []
         if digests is None:
             for page in self._index.all_places():
-                yield from self._faults(page)
-            return
-        wanted = sorted({from_hex(digest) for digest in digests})
+                yield from self._faults(page, grown)
+        wanted = sorted({from_hex(digest) for digest in digests or ()})
         for start in range(0, len(wanted), 5000):
             places = self.places(wanted[start : start + 5000])
             for digest in wanted[start : start + 5000]:
                 if digest not in places:
                     yield Fault(digest.hex(), "missing: the store does not know it")
-            yield from self._faults(places.values())
+            yield from self._faults(places.values(), grown)
+        for place, problem in wrong(self, grown):
+            yield Fault(place.digest.hex(), problem)
+
+    def loose_path(self, place: Place) -> Path | None:
+        """The file of an object that is one of its own, None for any other. It must not be written."""
+        return self._layout.loose_object(place.digest) if place.pack is None else None
 
     def place(self, digest: bytes) -> Place:
         """Where an object lies; ObjectMissing."""
@@ -187,12 +205,29 @@ class Store:
         """Where many objects lie; those that the store lacks are left out."""
         return self.reader.places(digests)
 
+    def parts(self, place: Place) -> list[Part]:
+        """What an object in parts is made of. Errors: ObjectMissing, ObjectCorrupt."""
+        return self.reader.parts(place)
+
+    def in_parts(self) -> list[Place]:
+        """Every object that is kept in parts; looks at the whole index."""
+        return self._index.kept_as(PARTS)
+
+    def with_parts(self, digests: Iterable[str]) -> set[str]:
+        """Some addresses, and those of the objects that they are read through."""
+        from onrecord.snapshot.growth import with_parts
+
+        return {digest.hex() for digest in with_parts(self, map(from_hex, digests))}
+
     def fetch(self, place: Place) -> bytes:
         """The bytes of an object whose place is known, checked."""
         return self.reader.fetch(place)
 
-    def _faults(self, places: Iterable[Place]) -> Iterator[Fault]:
+    def _faults(self, places: Iterable[Place], grown: list[Place]) -> Iterator[Fault]:
         for place in sorted(places, key=position):
+            if place.encoding == PARTS:
+                grown.append(place)
+                continue
             try:
                 self.reader.check(place)
             except (ObjectCorrupt, ObjectMissing) as error:

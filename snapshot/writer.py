@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from onrecord.snapshot.digest import digest_of, hasher
 from onrecord.snapshot.encoders import Encoded, Encoders
-from onrecord.snapshot.encoding import RAW
+from onrecord.snapshot.encoding import PARTS, RAW
 from onrecord.snapshot.errors import disk_full, is_full
 from onrecord.snapshot.flushing import Flushing
+from onrecord.snapshot.growth import Part, encode_parts
 from onrecord.snapshot.index import Index, Place
 from onrecord.snapshot.layout import HEADER_SIZE, LOOSE_FROM, Layout, sync_folder
 from onrecord.snapshot.leftovers import Claim
@@ -97,17 +98,18 @@ class Writer:
         return digest
 
     def add_large(self, source: int, size: int) -> tuple[bytes, int]:
-        """Add the file behind a descriptor without holding it in memory; its address and the bytes read.
+        """Add what a descriptor still has to give without holding it in memory; its address and the bytes read.
 
         The caller checks that the file did not change meanwhile; if it did, `forget_large` drops the copy.
         """
         self._rely_on_store()
         self._go_bulk()
+        start = os.lseek(source, 0, os.SEEK_CUR)
         if self._index.has_loose_of(size):
             digest, read = hash_file(source, size)
             if digest in self._seen or self._index.known([digest]):
                 return digest, read
-            os.lseek(source, 0, os.SEEK_SET)
+            os.lseek(source, start, os.SEEK_SET)
         return self._write_large(lambda target: copy_hashing(source, target, size))
 
     def add_pieces(self, pieces: Iterable[bytes]) -> tuple[bytes, int]:
@@ -123,6 +125,25 @@ class Writer:
         self._rely_on_store()
         self._go_bulk()
         return self._write_large(write)
+
+    def add_linked(self, path: Path, digest: bytes, size: int) -> None:
+        """Make a file of this file system an object under its address, without a copy; it keeps its other name.
+
+        The caller has hashed it, and knows that nobody writes it any more. Raises OSError where it cannot be linked.
+        """
+        self._rely_on_store()
+        if digest in self._seen or self._index.known([digest]):
+            return
+        place = self._claimed().new_link(path)
+        self._seen.add(digest)
+        self._large[digest] = (place, size)
+
+    def add_parts(self, digest: bytes, parts: Sequence[Part]) -> None:
+        """Add a content that is `parts`, one after the other; each is in the store, or in this write."""
+        self._rely_on_store()
+        if digest not in self._seen and not self._index.known([digest]):
+            self._seen.add(digest)
+            self._take([Encoded(digest, PARTS, encode_parts(parts), sum(part.size for part in parts))])
 
     def forget_large(self, digest: bytes) -> None:
         """Drop a large object again that this write has added; without effect on any other."""
