@@ -26,6 +26,7 @@ from onrecord.ledger.journal import Journal
 from onrecord.ledger.origin import FIRST_OWN_LEAF, erasures_told, fits_its_events, seal_fits, stored_events
 from onrecord.ledger.read_models import differences
 from onrecord.ledger.recorded import Recorded
+from onrecord.ledger.references import References
 from onrecord.ledger.replay import RunsReplay, without_collector
 from onrecord.ledger.run_state import RunState
 from onrecord.ledger.schema import TRIGGERS
@@ -36,7 +37,7 @@ _COLUMNS = ", ".join(RunState.COLUMNS)
 
 @attrs.define
 class Audit:
-    """What an audit saw: counts, the tree's root (64 hex digits), findings, and the objects that runs refer to.
+    """What an audit saw: counts, the tree's root (64 hex digits), findings, and the objects that runs name.
 
     `own_leaf` is that of the first own event (`origin`); `roots` has the root (32 bytes) at each size asked for.
     """
@@ -46,8 +47,7 @@ class Audit:
     erased: int = 0
     root: str = ""
     findings: list[Finding] = attrs.field(factory=list)
-    snapshots: set[str] = attrs.field(factory=set)
-    objects: set[str] = attrs.field(factory=set)
+    named: References = attrs.field(factory=References)
     own_leaf: bytes = b""
     roots: dict[int, bytes] = attrs.field(factory=dict)
 
@@ -100,7 +100,7 @@ def _audit(journal: Journal, result: Audit, sizes: Collection[int], read_models:
     # The order in which the ledger has them; each finding begins with its event.
     result.findings = sorted([*walk.findings, *result.findings], key=_number_of)
     result.findings += map(_wrong_node, wrong_nodes)
-    result.runs, result.snapshots, result.objects = len(walk.runs), walk.snapshots, walk.objects
+    result.runs, result.named = len(walk.runs), walk.named
     result.own_leaf = next((leaf for (leaf,) in journal.fetch(FIRST_OWN_LEAF)), b"")
     erased = _erased_since(journal, last, walk.replay)
     states = walk.rows()

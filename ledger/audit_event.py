@@ -7,13 +7,13 @@ import struct
 import attrs
 
 from onrecord.ledger import merkle
+from onrecord.ledger.references import NAMING
 from onrecord.ledger.run_state import TYPES
 from onrecord.ledger.states import AFTER_THE_END, MOVING_EVENTS
 
 # seq, stream, rseq, type, ts, salt, payload, pcommit, leaf: as they are in the table, whatever they are.
 Row = tuple[int, bytes, int, bytes, int, bytes | None, bytes | None, bytes, bytes]
 MISSHAPEN = "its fields are not of the kind that was written"
-_READ = frozenset({"run.submitted", "run.file_recorded"})
 
 
 @attrs.frozen
@@ -41,7 +41,7 @@ class Kind:
 def kind_of(kind_bytes: bytes) -> Kind:
     """The kind behind a type as it is stored."""
     text = kind_bytes.decode("utf-8", "replace")
-    return Kind(text, text in TYPES | MOVING_EVENTS | AFTER_THE_END, text in _READ)
+    return Kind(text, text in TYPES | MOVING_EVENTS | AFTER_THE_END, text in NAMING)
 
 
 def order_problems(seq: int, version: int, run_id: str, before: int, version_before: int) -> list[str]:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 from operator import itemgetter
 from typing import Any
@@ -14,11 +13,12 @@ from typing import Any
 from onrecord.ledger import audit_event, merkle
 from onrecord.ledger.audit_event import Finding, Kind
 from onrecord.ledger.audit_pieces import BATCH, SEAL, SEALED
-from onrecord.ledger.events import REGISTRY, FileRecorded, RunImported, RunSealed, RunSubmitted
+from onrecord.ledger.events import REGISTRY, FileRecorded, RunImported, RunSealed
 from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.projections import tree
 from onrecord.ledger.recorded import Recorded
+from onrecord.ledger.references import References
 from onrecord.ledger.replay import RunsReplay
 from onrecord.ledger.run_state import RunState
 from onrecord.ledger.states import state_after
@@ -27,9 +27,6 @@ from onrecord.ledger.states import state_after
 Row = tuple[Any, ...]
 _SHAPE: tuple[set[type[Any]], ...] = ({int}, {bytes}, {int}, {bytes}, {int}, {bytes, type(None)}, {bytes})
 _leaf_of = itemgetter(6)
-# Of a file's event only the digest is needed; nothing else in such a payload can be spelled like this, because
-# a quotation mark inside of a text is escaped.
-_DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})".*,"v":1}\Z', re.DOTALL)
 _FILE = FileRecorded.type.encode()
 _COUNTED = sorted(kind for kind in REGISTRY if audit_event.kind_of(kind.encode()).counts_only)
 # The type as bytes: text that is not UTF-8 is a finding, not the end of the audit.
@@ -61,8 +58,7 @@ class Walk:
 
     def __init__(self, journal: Journal, last: int) -> None:
         self.findings: list[Finding] = []
-        self.snapshots: set[str] = set()
-        self.objects: set[str] = set()
+        self.named = References()
         self.imports: list[tuple[bytes, Recorded]] = []
         self.replay = RunsReplay()
         self.runs: dict[bytes, _Run] = {}
@@ -173,10 +169,8 @@ class Walk:
             before = status or "of a run that does not exist"
             self._wrong(seq, f"{kind.text} cannot follow the state {before}")
         if kind_bytes == _FILE:
-            digest = _DIGEST.search(payload or b"")
-            if digest:
-                self.objects.add(digest[1].decode())
-                return
+            self.named.take(kind.text, payload)
+            return
         if kind_bytes == SEALED and (seal := SEAL.fullmatch(payload or b"")):
             sealed = RunSealed(count=int(seal[1]), root=seal[2].decode())
             recorded = Recorded(seq, run.run_id, version, kind.text, at, sealed)
@@ -188,11 +182,7 @@ class Walk:
             if kind.text == RunImported.type:
                 self.imports.append((stream, recorded))
         if kind.is_read:
-            event = recorded.event
-            if isinstance(event, RunSubmitted) and event.snapshot_id:
-                self.snapshots.add(event.snapshot_id)
-            elif isinstance(event, FileRecorded):
-                self.objects.add(event.digest)
+            self.named.take_event(recorded.event)
 
     def _batches(self, sql: str, *parameters: str) -> Iterator[list[Row]]:
         after = -(2**63)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onrecord.ledger.errors import AmbiguousRun, BadFilter, UnknownRun
@@ -323,29 +323,6 @@ class Query:
     def file_versions(self, run_id: str, name: str) -> list[FileRow]:
         """Every version of one file, oldest first; empty when the run has had no such file."""
         return [row for row, _ in self._files(run_id, storable(name))]
-
-    def recorded(self, run_id: str) -> set[str]:
-        """The objects (64 hex digits) of every file that a run has had."""
-        return {row.digest for row, _ in self._files(run_id)}
-
-    def recorded_elsewhere(self, digests: Iterable[str], without: Iterable[str] = ()) -> set[str]:
-        """Those of some objects (64 hex digits) that are files of runs other than `without`."""
-        self._journal.catch_up()
-        rows = self._journal.fetch(
-            "SELECT DISTINCT digest FROM files WHERE digest IN (SELECT value FROM json_each(?))"
-            " AND run_id NOT IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(digests)), json.dumps(list(without))),
-        )
-        return {str(row[0]) for row in rows}
-
-    def snapshots_elsewhere(self, without: Iterable[str] = ()) -> set[str]:
-        """The snapshots of all runs other than `without`."""
-        rows = self._journal.fetch(
-            "SELECT DISTINCT snapshot_id FROM runs WHERE snapshot_id IS NOT NULL"
-            " AND run_id NOT IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(without)),),
-        )
-        return {str(row[0]) for row in rows}
 
     def metrics(self, run_id: str) -> dict[str, list[Series]]:
         """Every metric's points in the order in which they were logged, in one or more pieces by metric."""

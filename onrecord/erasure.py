@@ -17,10 +17,13 @@ from typing import NamedTuple
 
 from onrecord.conductor_process import take_lock
 from onrecord.errors import OnRecordError
+from onrecord.exporting import referred_to
 from onrecord.layout import RunFolder
 from onrecord.ledger.erasure import erase, refuse_living, scrub
 from onrecord.ledger.errors import RunNotEnded
 from onrecord.ledger.events import PayloadErased
+from onrecord.ledger.origin import stored_events
+from onrecord.ledger.references import references_in
 from onrecord.snapshot.gc import needed_by
 from onrecord.snapshot.manifest import objects_of
 from onrecord.submission import user_name
@@ -111,15 +114,16 @@ class _Task:
     def plan(cls, workspace: Workspace, run_ids: Sequence[str]) -> _Task:
         digests, problems = set[str](), list[str]()
         for run_id in run_ids:
-            digests.update(workspace.query.recorded(run_id))
-            row = workspace.query.run(run_id)
-            snapshot_id = row.snapshot_id
-            if row.erased and not _files_erased(workspace, run_id):
+            if workspace.query.run(run_id).erased and not _files_erased(workspace, run_id):
                 problems.append(f"which files {run_id} had is not known any more: it was erased without them before")
-            try:
-                digests.update(objects_of(workspace.store, snapshot_id) if snapshot_id else ())
-            except OnRecordError as problem:
-                problems.append(f"the source of {run_id} was not found whole, and parts may be left: {problem.what}")
+            named = referred_to(stored_events(workspace.journal, run_id))
+            digests |= named.contents
+            for snapshot_id in named.snapshots:
+                try:
+                    digests.update(objects_of(workspace.store, snapshot_id))
+                except OnRecordError as problem:
+                    text = f"the source of {run_id} was not found whole, and parts may be left: {problem.what}"
+                    problems.append(text)
         digests = workspace.store.with_parts(digests)
         # Asked now as well, because a listing that cannot be read must be told before anything is erased.
         digests -= _needed(workspace, digests, run_ids)
@@ -181,9 +185,10 @@ def _needed(workspace: Workspace, digests: set[str], without: Sequence[str]) -> 
     """Those of some objects that runs other than `without` refer to."""
     if not digests:
         return set()
-    found = workspace.query.recorded_elsewhere(digests, without)
+    named = references_in(workspace.journal, without=without)
+    found = digests & named.contents
     rest = digests - found
-    return found | (rest & needed_by(workspace.store, workspace.query.snapshots_elsewhere(without)) if rest else set())
+    return found | (rest & needed_by(workspace.store, named.snapshots, named.possible) if rest else set())
 
 
 def _files_erased(workspace: Workspace, run_id: str) -> bool:

@@ -22,10 +22,10 @@ from onrecord.bundle import (
 from onrecord.errors import OnRecordError
 from onrecord.ledger.errors import RunNotEnded
 from onrecord.ledger.event_lines import event_lines
-from onrecord.ledger.events import FileRecorded, RunSubmitted
 from onrecord.ledger.history import History
 from onrecord.ledger.ids import decode
 from onrecord.ledger.origin import origin_of, root_of_events, stored_events
+from onrecord.ledger.references import References
 from onrecord.ledger.stored_event import StoredEvent
 from onrecord.snapshot.encoding import PARTS
 from onrecord.snapshot.gc import needed_by
@@ -128,7 +128,7 @@ def _write(
     for run_id in run_ids:
         events = stored_events(workspace.journal, run_id)
         listed.append(_write_run(run_id, events, receipts.get(run_id), spool))
-        objects |= _objects_of(workspace, run_id, events)
+        objects |= _objects_of(workspace, events)
     manifest = Manifest(str(origin_of(workspace.journal)), listed, *_contents(workspace, objects))
     spool.seek(0)
     _write_member(file, MANIFEST, [manifest.encoded()])
@@ -163,23 +163,17 @@ def _write_member(file: IO[bytes], name: str, pieces: Iterable[bytes], size: int
     return size
 
 
-def referred_to(run_id: str, events: Iterable[StoredEvent]) -> tuple[set[str], set[str]]:
-    """The snapshots and the contents of files that a run's events name, by address."""
-    snapshots, files = set[str](), set[str]()
+def referred_to(events: Iterable[StoredEvent]) -> References:
+    """What a run's events name."""
+    found = References()
     for stored in events:
-        if stored.type not in (RunSubmitted.type, FileRecorded.type):
-            continue
-        event = stored.recorded(run_id).event
-        if isinstance(event, RunSubmitted) and event.snapshot_id:
-            snapshots.add(event.snapshot_id)
-        elif isinstance(event, FileRecorded):
-            files.add(event.digest)
-    return snapshots, files
+        found.take(stored.type, stored.payload)
+    return found
 
 
-def _objects_of(workspace: Workspace, run_id: str, events: Sequence[StoredEvent]) -> set[str]:
-    snapshots, files = referred_to(run_id, events)
-    return files | needed_by(workspace.store, snapshots)
+def _objects_of(workspace: Workspace, events: Sequence[StoredEvent]) -> set[str]:
+    named = referred_to(events)
+    return named.contents | needed_by(workspace.store, named.snapshots)
 
 
 def _contents(

@@ -157,9 +157,9 @@ def _needed(bundle: Bundle, run: BundledRun, events: list[StoredEvent]) -> set[s
             raise bundle.bad("its bytes hash to something else", object_name(digest.hex()))
         return data
 
-    snapshots, files = referred_to(run.run_id, events)
+    named = referred_to(events)
     try:
-        wanted = files | needed(read, snapshots)
+        wanted = named.contents | needed(read, named.snapshots)
     except SnapshotError as problem:
         raise bundle.bad(problem.what) from problem
     lacking = wanted - Shelf(bundle).have

@@ -38,6 +38,8 @@ class Verification:
     audit: Audit
     checkpoint: Checkpoint | None
     compared: dict[str, Checkpoint]
+    # The addresses of all objects that were read.
+    objects: set[str]
     # Whether the new checkpoint is in the user's state directory.
     kept: bool = True
 
@@ -53,7 +55,7 @@ def verify(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
-    """Everything that is wrong, by name; `audit.objects` of the answer holds all that were read.
+    """Everything that is wrong, by name.
 
     `since`: more checkpoints that the history must go on from, by what they are. Where nothing is wrong, the
     ledger's new checkpoint is kept in the user's state directory. `progress` is told the objects read and those to
@@ -90,10 +92,10 @@ def _verify(
         problem = what_became_of(old, origin, result.events, result.roots.get)
         if problem:
             result.wrong(name, problem)
-    _check_objects(workspace, result, progress)
+    objects = _check_objects(workspace, result, progress)
     checkpoint = Checkpoint(origin, result.events, bytes.fromhex(result.root)) if result.events else None
     kept = anchors.keep(workspace, checkpoint) if checkpoint and not result.findings else True
-    return Verification(result, checkpoint, compared, kept)
+    return Verification(result, checkpoint, compared, objects, kept)
 
 
 def _outside(workspace: Workspace, since: Mapping[str, Checkpoint]) -> tuple[dict[str, Checkpoint], list[Finding]]:
@@ -110,21 +112,23 @@ def _outside(workspace: Workspace, since: Mapping[str, Checkpoint]) -> tuple[dic
     return {**compared, **since}, unreadable
 
 
-def _check_objects(workspace: Workspace, result: Audit, progress: Callable[[int, int], None]) -> None:
-    for snapshot_id in sorted(result.snapshots):
+def _check_objects(workspace: Workspace, result: Audit, progress: Callable[[int, int], None]) -> set[str]:
+    objects = set(result.named.contents)
+    for snapshot_id in sorted(result.named.snapshots):
         try:
-            result.objects.update(objects_of(workspace.store, snapshot_id))
+            objects.update(objects_of(workspace.store, snapshot_id))
         except OnRecordError as problem:
             result.wrong(f"snapshot {snapshot_id}", _in_one_line(problem))
-    wanted = sorted(filter(_is_address, result.objects))
+    wanted = sorted(filter(_is_address, objects))
     for start in range(0, len(wanted), _AT_ONCE):
         progress(start, len(wanted))
         for fault in workspace.store.verify(wanted[start : start + _AT_ONCE]):
             result.wrong(f"object {fault.digest}", fault.problem)
     progress(len(wanted), len(wanted))
-    for name in sorted(result.objects):
+    for name in sorted(objects):
         if not _is_address(name):
             result.wrong(f"object {name}", "no object can have this name: 64 hex digits are an address")
+    return objects
 
 
 def _in_one_line(problem: OnRecordError) -> str:

@@ -30,6 +30,10 @@ class StoreError(SnapshotError):
     """The store of objects cannot be used; `folder` names it."""
 
 
+class NotSwept(StoreError):
+    """A store was not swept, because a snapshot that is needed cannot be read; `digest` is its 64 hex digits."""
+
+
 class ObjectMissing(StoreError):
     """The store holds no object of this address; `digest` is its 64 hex digits."""
 

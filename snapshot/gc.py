@@ -18,14 +18,22 @@ from onrecord.snapshot.digest import from_hex
 from onrecord.snapshot.index import Index, Place
 from onrecord.snapshot.layout import HEADER_SIZE, PACK_MAGIC, Layout, sync_folder
 from onrecord.snapshot.leftovers import Claim, clear
+from onrecord.snapshot.marking import Marking
 from onrecord.snapshot.store import Store
 from onrecord.snapshot.streams import write_all
-from onrecord.snapshot.tree import FOLDER, LINK, decode_root, decode_tree
 
 
-def needed_by(store: Store, snapshots: Iterable[str]) -> set[str]:
-    """Every address (64 hex digits) that some snapshots of a store need. Errors as `needed`."""
-    return needed(lambda digest: store.fetch(store.place(digest)), snapshots)
+def needed_by(store: Store, snapshots: Iterable[str], possible: Iterable[str] = ()) -> set[str]:
+    """Every address (64 hex digits) that some snapshots of a store need. Errors as `needed`.
+
+    `possible`: what may be the address of a snapshot, of a content, or of nothing.
+    """
+    marking = Marking(lambda digest: store.fetch(store.place(digest)))
+    for snapshot in sorted(set(snapshots)):
+        marking.snapshot(from_hex(snapshot))
+    for digest, place in store.places(map(from_hex, possible)).items():
+        marking.whatever(digest, store.fetch(place))
+    return {digest.hex() for digest in marking.found}
 
 
 def needed(read: Callable[[bytes], bytes], snapshots: Iterable[str]) -> set[str]:
@@ -33,20 +41,10 @@ def needed(read: Callable[[bytes], bytes], snapshots: Iterable[str]) -> set[str]
 
     Errors: those of `read`, and ManifestError; where a listing cannot be read, what it needs is not known.
     """
-    found: set[bytes] = set()
+    marking = Marking(read)
     for snapshot in sorted(set(snapshots)):
-        digest = from_hex(snapshot)
-        found.add(digest)
-        stack = [decode_root(read(digest), digest).tree]
-        while stack:
-            tree = stack.pop()
-            if tree in found:
-                continue
-            found.add(tree)
-            nodes = decode_tree(read(tree), tree)
-            stack += [node.value for node in nodes if node.kind == FOLDER]
-            found.update(node.value for node in nodes if node.kind not in (FOLDER, LINK))
-    return {digest.hex() for digest in found}
+        marking.snapshot(from_hex(snapshot))
+    return {digest.hex() for digest in marking.found}
 
 
 class Removal:
@@ -85,27 +83,32 @@ class Removal:
         """Copy what stays of some packs into a new one, as it is kept: addresses are checked by whoever reads."""
         target = -1
         try:
-            for pack, name in sorted(names.items()):
-                staying = [place for place in self._index.in_pack(pack) if place.digest not in going]
+            written_at = 0
+            for pack, places in self._index.in_packs(names):
+                staying = [place for place in places if place.digest not in going]
                 if not staying:
                     continue
                 if target < 0:
                     target = claim.new_pack()
                     self._written = write_all(target, PACK_MAGIC)
-                self._copy(name, staying, target)
+                written_at = max(written_at, self._copy(names[pack], staying, target))
             if target >= 0:
+                # What is copied becomes no younger by that: its age decides how long it is kept unreferenced.
+                os.utime(target, ns=(written_at, written_at))
                 os.fsync(target)
         finally:
             if target >= 0:
                 os.close(target)
 
-    def _copy(self, name: str, staying: list[Place], target: int) -> None:
+    def _copy(self, name: str, staying: list[Place], target: int) -> int:
+        """When the pack was written, in nanoseconds since the epoch."""
         source = os.open(self._layout.pack(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             for place in staying:
                 whole = os.pread(source, HEADER_SIZE + place.kept, place.offset - HEADER_SIZE)
                 self._moved.append(place._replace(offset=self._written + HEADER_SIZE))
                 self._written += write_all(target, whole)
+            return os.fstat(source).st_mtime_ns
         finally:
             os.close(source)
 

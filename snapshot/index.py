@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 
 from onrecord.snapshot.errors import StoreError, disk_full, shown
 from onrecord.snapshot.layout import Layout, Place
@@ -26,6 +27,7 @@ _BATCH = 500
 _CHECKPOINT_FROM = 16 << 20
 _BUSY_SECONDS = 60
 
+_PLACES = "SELECT digest, size, encoding, pack, offset, kept FROM objects"
 _SCHEMA = (
     "CREATE TABLE packs(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, bytes INTEGER NOT NULL) STRICT",
     """CREATE TABLE objects(digest BLOB PRIMARY KEY CHECK(length(digest) = 32),
@@ -120,6 +122,11 @@ class Index:
         """Ask for the names of packs again: a pack may have been replaced by another process."""
         self._pack_names = {}
 
+    def pack_names(self) -> dict[int, str]:
+        """The name of every pack."""
+        with self.reading() as connection:
+            return dict(connection.execute("SELECT id, name FROM packs").fetchall())
+
     def pack_exists(self, name: str) -> bool:
         """Whether a pack of this name is visible."""
         with self.reading() as connection:
@@ -133,13 +140,17 @@ class Index:
         """Record objects inside a `writing` block; in order of address, which is how the table lies."""
         connection.executemany("INSERT OR IGNORE INTO objects VALUES (?, ?, ?, ?, ?, ?)", sorted(places))
 
-    def in_pack(self, pack: int) -> list[Place]:
-        """Every object of a pack, in the order in which they lie."""
-        with self.reading() as connection:
-            rows = connection.execute(
-                "SELECT digest, size, encoding, pack, offset, kept FROM objects WHERE pack = ? ORDER BY offset", (pack,)
-            ).fetchall()
-        return [Place._make(row) for row in rows]
+    def in_packs(self, packs: Iterable[int]) -> Iterator[tuple[int, list[Place]]]:
+        """Every object of some packs, pack by pack, in the order in which they lie: one look at the table for 500."""
+        wanted = sorted(packs)
+        for start in range(0, len(wanted), _BATCH):
+            batch = wanted[start : start + _BATCH]
+            with self.reading() as connection:
+                marks = ",".join("?" * len(batch))
+                order = "ORDER BY pack, offset"
+                rows = connection.execute(f"{_PLACES} WHERE pack IN ({marks}) {order}", batch).fetchall()
+            for pack, places in groupby(map(Place._make, rows), key=lambda place: place.pack or 0):
+                yield pack, list(places)
 
     def kept_as(self, encoding: int) -> list[Place]:
         """Every object that is kept in an encoding; looks at the whole index."""

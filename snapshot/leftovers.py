@@ -8,6 +8,7 @@ getting as far as the transaction (the claim names it).
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from onrecord.snapshot.streams import write_all
 _MODE = 0o444
 _PACK_NAME = 16
 MORE_PACKS = 3
+_NAME = re.compile(rb"[0-9a-f]{16}|[0-9a-f]{64}")
 
 
 class Claim:
@@ -89,7 +91,7 @@ class Claim:
 
 
 def clear(layout: Layout, index: Index) -> None:
-    """Remove what dead writers left."""
+    """Remove what dead writers left, and what a power failure left without the claim that was with it."""
     for entry in sorted(path.name for path in layout.tmp.iterdir()):
         if not entry.endswith(".claim"):
             continue
@@ -100,6 +102,7 @@ def clear(layout: Layout, index: Index) -> None:
         with index.excluding_writers():
             _remove_unreferenced(layout, index, name, fd)
         _remove_claim(layout, name, fd)
+    _remove_unclaimed(layout)
 
 
 def _remove_unreferenced(layout: Layout, index: Index, name: str, fd: int) -> None:
@@ -107,13 +110,25 @@ def _remove_unreferenced(layout: Layout, index: Index, name: str, fd: int) -> No
         if not index.pack_exists(pack):
             layout.pack(pack).unlink(missing_ok=True)
     lines = os.pread(fd, os.fstat(fd).st_size, 0).split(b"\n")
-    # A last line that was cut short names nothing.
-    for line in lines[:-1]:
-        if len(line) == _PACK_NAME and not index.pack_exists(line.decode()):
-            layout.pack(line.decode()).unlink(missing_ok=True)
-    digests = [bytes.fromhex(line.decode()) for line in lines[:-1] if len(line) == 64]
+    # A last line that was cut short names nothing, and one that never reached the disk may be anything.
+    told = [line.decode() for line in lines[:-1] if _NAME.fullmatch(line)]
+    for pack in told:
+        if len(pack) == _PACK_NAME and not index.pack_exists(pack):
+            layout.pack(pack).unlink(missing_ok=True)
+    digests = [bytes.fromhex(line) for line in told if len(line) == 64]
     for digest in set(digests) - index.known(digests):
         layout.loose_object(digest).unlink(missing_ok=True)
+    if told:
+        # The claim that names them must not be gone from the disk before they are.
+        sync_folder(layout.packs)
+        sync_folder(layout.loose)
+
+
+def _remove_unclaimed(layout: Layout) -> None:
+    for path in list(layout.tmp.iterdir()):
+        # A claim is there before the files of its writer, and goes after them: seen later, it was there all the time.
+        if path.suffix != ".claim" and not (layout.tmp / f"{path.name.partition('.')[0]}.claim").exists():
+            path.unlink(missing_ok=True)
 
 
 def _other_pack(name: str, number: int) -> str:

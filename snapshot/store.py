@@ -7,7 +7,7 @@ survives a crash and a power failure; what is read is checked against its addres
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from onrecord.snapshot.errors import (
     ObjectCorrupt,
     ObjectMissing,
     SourceError,
+    corrupt,
     disk_full,
     is_full,
     shown,
@@ -32,6 +33,7 @@ from onrecord.snapshot.writer import Writer
 
 if TYPE_CHECKING:
     from onrecord.snapshot.growth import Part
+    from onrecord.snapshot.sweep import Swept, Wanted
 
 
 # Values are named tuples: restoring a snapshot, which a run's start waits for, then imports no attrs.
@@ -108,6 +110,35 @@ class Store:
             if is_full(error):
                 raise disk_full(self.folder) from error
             raise
+
+    def sweep(
+        self,
+        wanted: Callable[[], Wanted],
+        *,
+        before: float,
+        dry_run: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Swept:
+        """Remove what nothing needs and nothing has stored since `before` (seconds since the epoch), as `sweep` says.
+
+        `wanted` gives what is referred to, each time what has come since the last time: first beside everybody
+        else, then once and again while nobody is in a block of `in_use`. `progress` is told the bytes regained and
+        those to regain. Errors: NotSwept where a snapshot that is wanted cannot be read whole, DiskFull.
+        """
+        from onrecord.snapshot.sweep import Sweep
+
+        sweep = Sweep(self, self._layout, self._index, wanted, before)
+        return sweep.look() if dry_run else sweep.run(progress)
+
+    def freshen(self, digest: str) -> None:
+        """Let an object's grace period (`sweep`) begin anew, as if it were stored now. Errors: ObjectMissing."""
+        place = self.place(from_hex(digest))
+        name = None if place.pack is None else self._index.pack_name(place.pack)
+        path = self._layout.loose_object(place.digest) if name is None else self._layout.pack(name)
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            raise corrupt(place.digest, f"its file {shown(path)} is gone") from None
 
     def writer(self) -> Writer:
         """Begin a write of many objects that become visible together."""

@@ -29,8 +29,11 @@ def command(folder: Path, default_excludes: bool, rehash: bool, as_json: bool) -
     from onrecord.submission import snapshot_of
 
     workspace, rules = open_workspace(), Rules(defaults=default_excludes)
-    with files_progress_of("snapshotting") as progress:
-        taken = snapshot_of(workspace, folder.absolute(), rules=rules, rehash=rehash, progress=progress)
+    with workspace.store.in_use():
+        with files_progress_of("snapshotting") as progress:
+            taken = snapshot_of(workspace, folder.absolute(), rules=rules, rehash=rehash, progress=progress)
+        # No run refers to it: its grace period begins now, also where all of it was stored long ago.
+        workspace.store.freshen(taken.snapshot_id)
     narrate_taken(taken)
     if as_json:
         print_json(

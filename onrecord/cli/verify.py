@@ -55,7 +55,7 @@ def _document(result: Verification) -> dict[str, Any]:
         "ok": not audit.findings,
         "events": audit.events,
         "runs": audit.runs,
-        "objects": len(audit.objects),
+        "objects": len(result.objects),
         "erased": audit.erased,
         "root": audit.root,
         "origin": result.checkpoint.origin if result.checkpoint else None,
@@ -77,7 +77,7 @@ def _print(result: Verification) -> None:
         if changed:
             narrate("if you restored or replaced this workspace yourself: onrecord checkpoint --accept")
         return
-    print(f"{style.green('intact')}  {events}, {counted(len(audit.objects), 'object')}; root {audit.root}")
+    print(f"{style.green('intact')}  {events}, {counted(len(result.objects), 'object')}; root {audit.root}")
     if not result.kept:
         narrate(printable(f"its checkpoint could not be kept: {NotKept.in_state_directory().why}"))
     for what, old in result.compared.items():

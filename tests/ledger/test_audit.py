@@ -51,7 +51,7 @@ def test_an_untouched_ledger_has_no_findings_and_names_what_it_refers_to(book: J
     finished_run(book)
     result = audit(book)
     assert (result.events, result.runs, result.findings) == (10, 2, [])
-    assert (result.snapshots, result.objects) == ({"5a" * 32}, {DIGEST})
+    assert (result.named.snapshots, result.named.contents) == ({"5a" * 32}, {DIGEST})
     leaves = book.fetch("SELECT leaf FROM events ORDER BY seq")
     assert result.root == merkle.root_of(leaf for (leaf,) in leaves).hex()
 

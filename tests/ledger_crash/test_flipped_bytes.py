@@ -108,7 +108,7 @@ def test_a_flipped_byte_of_the_database_file_is_found_or_changes_nothing(workspa
 
 
 def test_a_flipped_byte_of_an_object_is_found_or_changes_nothing(workspace: Workspace, long_form: bool) -> None:
-    objects = sorted(verify(workspace).audit.objects)
+    objects = sorted(verify(workspace).objects)
     files = [
         path for path in workspace.layout.objects.rglob("*") if path.suffix == ".pack" or path.parent.name == "loose"
     ]
@@ -124,7 +124,7 @@ def test_a_flipped_byte_of_an_object_is_found_or_changes_nothing(workspace: Work
 def test_a_flipped_byte_of_the_index_of_objects_is_found_or_changes_nothing(
     workspace: Workspace, long_form: bool
 ) -> None:
-    objects = sorted(verify(workspace).audit.objects)
+    objects = sorted(verify(workspace).objects)
     workspace.close()
     index = workspace.layout.objects / "index.db"
     connection = raw(index)
