@@ -23,6 +23,7 @@ from onrecord.snapshot.digest import from_hex
 from onrecord.snapshot.errors import NotSwept, ObjectCorrupt, ObjectMissing, SnapshotError
 from onrecord.snapshot.index import Index, Place
 from onrecord.snapshot.layout import HEADER_SIZE, Layout
+from onrecord.snapshot.leftovers import clear
 from onrecord.snapshot.marking import Marking
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ class Sweep:
         while True:
             with self._store.in_use(alone=True):
                 self._mark()
+                # What dead writers left is none of the files that the index has lost.
+                clear(self._layout, self._index)
                 plan = self._plan()
                 total = total or plan.swept.removed_bytes
                 now = _round(plan.going)
@@ -146,7 +149,7 @@ class Sweep:
                 self._mark_whatever(place)
         young = [place for place in unneeded if place.digest in found]
         going, waiting = census.worth_it([place for place in unneeded if place.digest not in found])
-        removed = sum(group.bytes for group in going) + sum(path.stat().st_size for path in strays)
+        removed = sum(group.bytes for group in going) + sum(status.st_size for status in map(_status, strays) if status)
         swept = Swept(
             *(sum(len(group.places) for group in going), removed),
             *(census.needed, census.needed_bytes),
@@ -234,10 +237,9 @@ def _round(going: list[_Group]) -> list[_Group]:
 
 
 def _remove(paths: list[Path]) -> int:
-    freed = 0
+    freed = sum(status.st_size for status in map(_status, paths) if status)
     for path in paths:
-        freed += path.stat().st_size
-        path.unlink()
+        path.unlink(missing_ok=True)
     return freed
 
 

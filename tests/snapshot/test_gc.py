@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
+from killed import killed_at
 from snapshot_trees import plant
 
 from onrecord.snapshot.errors import ObjectMissing
@@ -147,30 +146,6 @@ def test_a_writer_that_found_an_object_stored_commits_before_it_can_go(store: St
     assert store.put_bytes(SECRET).bytes_stored > 0
 
 
-def _killed_at(folder: Path, digests: list[str], line: int) -> bool:
-    """Remove objects in a process that is killed at its n-th line of this package; whether it was."""
-    child = os.fork()
-    if child == 0:
-        left = line
-
-        def count(frame: FrameType, event: str, argument: Any) -> Any:
-            nonlocal left
-            if "/snapshot/" not in frame.f_code.co_filename:
-                return None
-            if event == "line" and frame.f_code.co_filename.endswith(("gc.py", "leftovers.py", "index.py")):
-                left -= 1
-                if left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return count
-
-        store = Store(folder)
-        with store.in_use(alone=True):
-            sys.settrace(count)
-            store.remove(digests)
-        os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
-
-
 def test_killed_at_any_line_all_or_nothing_of_it_has_gone_and_nothing_else(tmp_path: Path, long_form: bool) -> None:
     line, step = 1, 1 if long_form else 7
     outcomes = set()
@@ -182,7 +157,8 @@ def test_killed_at_any_line_all_or_nothing_of_it_has_gone_and_nothing_else(tmp_p
             alone = store.put_bytes(SECRET + b"alone").digest
             other = store.put_bytes(os.urandom(LARGE)).digest
             store.close()
-            killed = _killed_at(folder, [gone, large, alone], line)
+            work = partial(remove, Store(folder), gone, large, alone)
+            killed = killed_at(line, ("gc.py", "leftovers.py", "index.py"), work)
             # The next writer clears up, or the next removal.
             if line % 2:
                 late = store.put_bytes(b"late").digest
