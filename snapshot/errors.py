@@ -42,6 +42,18 @@ class ObjectCorrupt(StoreError):
     """The bytes kept for an object are not those that were stored; `digest` is its 64 hex digits."""
 
 
+class RemoteError(SnapshotError):
+    """A remote cannot be reached, or does not do what was asked for; `remote` names it."""
+
+
+class RemoteLacks(RemoteError):
+    """A remote does not have an object; `digest` is its 64 hex digits."""
+
+
+class RemoteDamaged(RemoteError):
+    """What a remote gave is not what was sent to it; `name` is the file or the address (64 hex digits)."""
+
+
 class ManifestError(SnapshotError):
     """An object is not the snapshot or folder listing that it was taken for; `digest` names it."""
 

@@ -15,6 +15,8 @@ class Marking:
         """`read` gives the bytes of an object by its address."""
         self._read = read
         self.found: set[bytes] = set()
+        # The snapshots and listings among them, each behind those that it needs.
+        self.listings: list[bytes] = []
 
     def snapshot(self, digest: bytes) -> None:
         """Mark a snapshot with all that it needs.
@@ -23,7 +25,7 @@ class Marking:
         """
         if digest not in self.found:
             self._tree(decode_root(self._read(digest), digest).tree, self._nodes)
-            self.found.add(digest)
+            self._done(digest)
 
     def whatever(self, digest: bytes, data: bytes) -> None:
         """Mark an object of any kind that begins with `data`, and what it needs as far as that can be read."""
@@ -51,8 +53,12 @@ class Marking:
             if folders:
                 stack.append((folders[-1], self._folders(nodes(folders.pop()))))
             else:
-                self.found.add(tree)
+                self._done(tree)
                 stack.pop()
+
+    def _done(self, listing: bytes) -> None:
+        self.found.add(listing)
+        self.listings.append(listing)
 
     def _folders(self, nodes: list[Node]) -> list[bytes]:
         self.found.update(node.value for node in nodes if node.kind not in (FOLDER, LINK))

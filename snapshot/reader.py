@@ -96,6 +96,11 @@ class Reader:
         except ObjectCorrupt:
             return self._fetch(self._looked_up_again(place))
 
+    def kept(self, place: Place) -> bytes:
+        """The bytes kept for an object in a pack, in its encoding, once it is checked; for a block of `in_use`."""
+        self.fetch(place)
+        return self._packs.read(place.pack or 0, place)
+
     def _looked_up_again(self, place: Place) -> Place:
         # Another process may have removed objects since, and have put what it kept of their packs into new ones.
         self._packs.close()
