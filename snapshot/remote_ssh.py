@@ -52,12 +52,19 @@ class SshShelf:
 
     def read(self, spans: Sequence[Span]) -> Iterator[bytes]:
         """Parts of files, asked for ahead of the answers."""
-        asked = 0
-        for at in range(len(spans)):
-            for span in spans[asked : at + _READS_AHEAD]:
-                self._ask({"do": "read", **span._asdict()})
-                asked += 1
-            yield self._exactly(self._answer()["length"])
+        asked = answered = 0
+        try:
+            while answered < len(spans):
+                for span in spans[asked : answered + _READS_AHEAD]:
+                    self._ask({"do": "read", **span._asdict()})
+                    asked += 1
+                data = self._exactly(self._answer()["length"])
+                answered += 1
+                yield data
+        finally:
+            if answered < asked:
+                # Answers that nobody reads any more are still on their way.
+                self._kill()
 
     def pieces(self, name: str) -> Iterator[bytes]:
         """A whole file."""
@@ -115,6 +122,7 @@ class SshShelf:
                     stderr=self._errors,
                 )
             except OSError as error:
+                self.close()
                 raise self._failed(f"{self._words[0]} cannot be started: {error.strerror}") from error
             self._send(program)
         return self._process

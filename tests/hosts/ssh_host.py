@@ -1,4 +1,4 @@
-"""Another host over ssh, which is this machine: an sshd of its own, on a free port of the loopback, with its own keys."""
+"""Another host over ssh, which is this machine: an sshd of its own on a free port, with its own keys."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def _write_settings(folder: Path, port: int) -> None:
     (folder / "authorized_keys").write_bytes((folder / "user_key.pub").read_bytes())
     (folder / "authorized_keys").chmod(0o600)
     (folder / "sshd_config").write_text(
-        f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder}/host_key\nAuthorizedKeysFile {folder}/authorized_keys\n"
+        f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder}/host_key\n"
+        f"AuthorizedKeysFile {folder}/authorized_keys\n"
         f"PidFile {folder}/sshd.pid\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
         "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nPrintMotd no\nPrintLastLog no\n"
         "MaxSessions 50\nMaxStartups 100:30:200\n"

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from remote_places import object_store as object_store
+from remote_places import other_host as other_host
+from remote_places import place as place
 
 from onrecord.snapshot.store import Store
 
