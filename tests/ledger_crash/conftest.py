@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+sys.path.insert(0, str(Path(__file__).parents[1] / "disk"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "ledger"))
+sys.path.insert(0, str(Path(__file__).parent))
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "ledger")]
-
-
-@pytest.fixture(scope="session")
-def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library that records and injects, compiled."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None or not sys.platform.startswith("linux"):
-        pytest.skip("the recorder of writes needs Linux and a C compiler (apt-get install gcc)")
-    library = tmp_path_factory.mktemp("recorder") / "disk_recorder.so"
-    source = HERE / "disk_recorder.c"
-    command = [compiler, "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"]
-    subprocess.run(command, check=True)
-    return library
-
-
-@pytest.fixture
-def quick_folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of ledgers come and go in it."""
-    memory = Path("/dev/shm")  # only a faster place; tmp_path does as well
-    if not memory.is_dir():
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(prefix="onrecord-crash-", dir=memory) as folder:
-        yield Path(folder)
+from recording import quick_folder as quick_folder
+from recording import recorder as recorder

@@ -82,7 +82,7 @@ class Scene:
         environment = {
             **os.environ,
             "LD_PRELOAD": str(self.recorder),
-            "PYTHONPATH": os.pathsep.join(map(str, (HERE, HERE.parent / "ledger"))),
+            "PYTHONPATH": os.pathsep.join(map(str, (HERE, HERE.parent / "ledger", HERE.parent / "disk"))),
             "PYTHONDONTWRITEBYTECODE": "1",
             "DISK_FOLDER": str(self.ledger.resolve()),
             "DISK_LOG": str(self.folder / "record"),

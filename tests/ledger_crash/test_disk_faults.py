@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from recording import may_mount
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {
     **os.environ,
-    "PYTHONPATH": os.pathsep.join(map(str, (HERE, HERE.parent / "ledger"))),
+    "PYTHONPATH": os.pathsep.join(map(str, (HERE, HERE.parent / "ledger", HERE.parent / "disk"))),
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 FOR_GOOD = 1_000_000
@@ -56,14 +56,6 @@ def test_a_fault_at_any_write_or_flush_is_told_and_loses_nothing(
     assert {"write log", "write database", "flush log"} <= hit
     if long_form:
         assert {"write journal", "write index", "flush journal", "flush database", "flush folder"} <= hit
-
-
-def may_mount() -> bool:
-    """Whether this user may mount a small disk that only a test sees."""
-    if shutil.which("unshare") is None or os.geteuid() != 0:
-        return False
-    attempt = ["unshare", "-m", "sh", "-c", "mount -t tmpfs none /mnt"]
-    return subprocess.run(attempt, capture_output=True, check=False).returncode == 0
 
 
 def test_a_disk_that_fills_up_refuses_events_and_takes_them_when_there_is_room(tmp_path: Path, long_form: bool) -> None:

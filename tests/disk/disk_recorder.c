@@ -5,7 +5,9 @@
  *   DISK_LOG     where the record goes; nothing is recorded without it
  *   DISK_TURN    a file of 16 zero bytes, shared by all processes: whose turn it is, and the next number
  *   DISK_FLUSH   microseconds that a flush takes (it does not reach the machine's own disk)
- *   DISK_DEAF    "database": flushes of the database file are not carried out; "all": no flush is
+ *   DISK_DEAF    "database": flushes of the database file are not carried out; "file": those of files that are no
+ *                database; "folder": those of folders; "all": no flush is
+ *   DISK_ALL     record every file and folder below, not only those of a database
  *
  * A record: struct head, then `length` bytes. An operation and its record are one step under the turn, so the
  * order of the records is the order in which things happened. A flush has two: it covers what was written
@@ -28,7 +30,7 @@
 #include <unistd.h>
 
 struct head {
-    uint8_t kind; /* W write, T truncate, C create, U unlink, R rename, B flush begins, E ends, X fails, M mark */
+    uint8_t kind; /* W write, T truncate, C create, U unlink, R rename, D make folder, B flush begins, E ends, X fails, M mark */
     uint8_t folder;
     uint16_t unused;
     uint32_t process;
@@ -37,15 +39,15 @@ struct head {
     uint64_t length;
 } __attribute__((packed));
 
-enum { NOT_OURS, DATABASE, LOG, JOURNAL, INDEX, FOLDER };
-static const char *const names[] = {"", "database", "log", "journal", "index", "folder"};
+enum { NOT_OURS, DATABASE, LOG, JOURNAL, INDEX, FOLDER, OTHER };
+static const char *const names[] = {"", "database", "log", "journal", "index", "folder", "file"};
 
 #define DESCRIPTORS 4096
 static unsigned char kinds[DESCRIPTORS];
 static char folder[4096];
 static size_t folder_length;
 static int record = -1;
-static int deaf_database, deaf_all;
+static int deaf_database, deaf_all, deaf_file, deaf_folder, all_files;
 static struct timespec flush_time;
 static struct shared {
     int turn;
@@ -71,10 +73,13 @@ __attribute__((constructor)) static void begin(void) {
     if (!text) return;
     snprintf(folder, sizeof folder, "%s", text);
     folder_length = strlen(folder);
+    all_files = getenv("DISK_ALL") != NULL;
     if ((text = getenv("DISK_FLUSH"))) flush_time.tv_nsec = atol(text) * 1000;
     if ((text = getenv("DISK_DEAF"))) {
         deaf_all = !strcmp(text, "all");
         deaf_database = deaf_all || !strcmp(text, "database");
+        deaf_file = !strcmp(text, "file");
+        deaf_folder = !strcmp(text, "folder");
     }
     if (!getenv("DISK_LOG")) return;
     REAL(open);
@@ -116,7 +121,7 @@ static uint64_t inode_of(int fd) {
 
 static int kind_of(int fd) { return fd >= 0 && fd < DESCRIPTORS ? kinds[fd] : NOT_OURS; }
 
-static int is_recorded(int kind) { return kind == DATABASE || kind == LOG || kind == JOURNAL; }
+static int is_recorded(int kind) { return kind == DATABASE || kind == LOG || kind == JOURNAL || kind == OTHER; }
 
 static int ends_with(const char *path, const char *end) {
     size_t length = strlen(path), wanted = strlen(end);
@@ -132,13 +137,12 @@ static int kind_of_path(const char *path) {
     if (ends_with(path, "-journal")) return JOURNAL;
     if (ends_with(path, "-shm")) return INDEX;
     struct stat state;
-    return !stat(path, &state) && S_ISDIR(state.st_mode) ? FOLDER : NOT_OURS;
+    if (!stat(path, &state) && S_ISDIR(state.st_mode)) return FOLDER;
+    return all_files ? OTHER : NOT_OURS;
 }
 
-static const char *base(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
+/* The path of a file below the folder. */
+static const char *below(const char *path) { return path + folder_length + (path[folder_length] == '/'); }
 
 /* Whether this operation is the one to fail. */
 static int fails(const char *what, int kind) {
@@ -172,7 +176,7 @@ static int opened(int fd, const char *path, int kind, int existed, int flags) {
     if (fd < 0 || fd >= DESCRIPTORS) return fd;
     kinds[fd] = (unsigned char)kind;
     if (!is_recorded(kind)) return fd;
-    if (!existed) note('C', 0, inode_of(fd), 0, base(path), strlen(base(path)));
+    if (!existed) note('C', 0, inode_of(fd), 0, below(path), strlen(below(path)));
     else if (flags & O_TRUNC) note('T', 0, inode_of(fd), 0, "", 0);
     return fd;
 }
@@ -209,7 +213,7 @@ int close(int fd) {
 }
 
 static int gone(int result, const char *path) {
-    if (!result) note('U', 0, 0, 0, base(path), strlen(base(path)));
+    if (!result) note('U', 0, 0, 0, below(path), strlen(below(path)));
     return result;
 }
 
@@ -233,12 +237,25 @@ int unlinkat(int at, const char *path, int flags) {
 
 int rename(const char *from, const char *to) {
     REAL(rename);
-    if (!is_recorded(kind_of_path(from)) && !is_recorded(kind_of_path(to))) return real(from, to);
+    int kind = kind_of_path(from);
+    if (!is_recorded(kind) && !is_recorded(kind_of_path(to))) return real(from, to);
+    if (fails("rename", kind)) return -1;
     take_turn();
     int result = real(from, to);
-    char both[512];
-    int length = snprintf(both, sizeof both, "%s%c%s", base(from), 0, base(to));
+    char both[1024];
+    int length = snprintf(both, sizeof both, "%s%c%s", below(from), 0, below(to));
     if (!result) note('R', 0, 0, 0, both, (size_t)length);
+    give_turn();
+    return result;
+}
+
+int mkdir(const char *path, mode_t mode) {
+    REAL(mkdir);
+    if (!all_files || !folder_length || strncmp(path, folder, folder_length) || path[folder_length] != '/')
+        return real(path, mode);
+    take_turn();
+    int result = real(path, mode);
+    if (!result) note('D', 1, 0, 0, below(path), strlen(below(path)));
     give_turn();
     return result;
 }
@@ -319,6 +336,40 @@ REFUSED(fallocate64, int fallocate64(int fd, int mode, __off64_t offset, __off64
     return real(fd, mode, offset, length);
 }
 
+ssize_t copy_file_range(int from, off64_t *at, int fd, off64_t *to, size_t length, unsigned flags) {
+    REAL(copy_file_range);
+    if (is_recorded(kind_of(fd))) refuse("copy_file_range");
+    return real(from, at, fd, to, length, flags);
+}
+
+ssize_t sendfile(int fd, int from, off_t *at, size_t length) {
+    REAL(sendfile);
+    if (is_recorded(kind_of(fd))) refuse("sendfile");
+    return real(fd, from, at, length);
+}
+
+ssize_t sendfile64(int fd, int from, off64_t *at, size_t length) {
+    REAL(sendfile64);
+    if (is_recorded(kind_of(fd))) refuse("sendfile64");
+    return real(fd, from, at, length);
+}
+
+int link(const char *from, const char *to) {
+    REAL(link);
+    if (is_recorded(kind_of_path(to))) refuse("link");
+    return real(from, to);
+}
+
+int ioctl(int fd, unsigned long request, ...) {
+    REAL(ioctl);
+    va_list more;
+    va_start(more, request);
+    void *argument = va_arg(more, void *);
+    va_end(more);
+    if (request == 0x40049409 /* FICLONE */ && is_recorded(kind_of(fd))) refuse("a clone");
+    return real(fd, request, argument);
+}
+
 static int writes_shared(int protection, int flags) {
     return (protection & PROT_WRITE) && (flags & 3 /* MAP_SHARED, MAP_SHARED_VALIDATE */) != MAP_PRIVATE;
 }
@@ -338,11 +389,16 @@ void *mmap64(void *address, size_t length, int protection, int flags, int fd, __
 /* ---- flushes ---- */
 
 static int flush(int fd, int kind) {
-    if (deaf_all || (deaf_database && kind == DATABASE)) return 0;
     int is_folder = kind == FOLDER;
+    if (deaf_all || (deaf_database && kind == DATABASE) || (deaf_file && kind == OTHER) || (deaf_folder && is_folder))
+        return 0;
     uint64_t inode = inode_of(fd);
+    char link[64], path[4096] = "";
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (is_folder && readlink(link, path, sizeof path - 1) < 0) refuse("a folder without a name");
+    const char *name = is_folder ? below(path) : "";
     take_turn();
-    int64_t begun = note('B', is_folder, inode, 0, "", 0);
+    int64_t begun = note('B', is_folder, inode, 0, name, strlen(name));
     give_turn();
     int fault = fails("flush", kind), error = errno;
     /* Outside the turn: others write meanwhile, and what they write is not covered. */
@@ -350,7 +406,7 @@ static int flush(int fd, int kind) {
     while (nanosleep(&left, &left) == -1 && errno == EINTR) {
     }
     take_turn();
-    note(fault ? 'X' : 'E', is_folder, inode, begun, "", 0);
+    note(fault ? 'X' : 'E', is_folder, inode, begun, name, strlen(name));
     give_turn();
     errno = error;
     return fault ? -1 : 0;

@@ -2,7 +2,8 @@
 
 Of a file, everything that a flush covered which returned before the cut is there. Of what was written later,
 any part may be: nothing, all, the first writes, some of the writes, or sectors of 512 or 4,096 bytes each as
-it was at a moment of its own. Files are independent of one another, and so are the names in a folder.
+it was at a moment of its own. Files are independent of one another, and so are the names in a folder; a name is
+there only if the folders that it lies in are.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import attrs
 
@@ -19,7 +20,7 @@ _HEAD = struct.Struct("<BBHIQqQ")
 
 @attrs.frozen
 class Step:
-    """One record: `kind` is W, T, C, U, R, B, E, X or M; `offset` as disk_recorder.c says."""
+    """One record: `kind` is W, T, C, U, R, D, B, E, X or M; `offset` as disk_recorder.c says."""
 
     kind: str
     folder: bool
@@ -143,6 +144,9 @@ def _pieces(change: _Change, size: int) -> Iterator[tuple[int, int]]:
         yield start, start + size
 
 
+_FOLDER = _File()
+
+
 class Disk:
     """The folder after the first steps of a record; `apply` takes the next one."""
 
@@ -162,6 +166,9 @@ class Disk:
         elif step.kind == "C":
             # An inode number comes again when its file is gone; the old content stays with the old name.
             self._files[step.inode] = self._names[step.data.decode()] = _File()
+            self._note(number, step.data.decode())
+        elif step.kind == "D":
+            self._names[step.data.decode()] = _FOLDER
             self._note(number, step.data.decode())
         elif step.kind == "U":
             self._names.pop(step.data.decode(), None)
@@ -184,17 +191,27 @@ class Disk:
             file = self._flushes.pop(step.offset)
             (file.flushed if step.kind == "E" else file.dropped)(step.offset)
         elif step.kind == "E":
-            for history in self._history.values():
+            folder = step.data.decode()
+            for name, history in self._history.items():
+                if name.rpartition("/")[0] != folder:
+                    continue
                 while len(history) > 1 and history[1][0] < step.offset:
                     history.pop(0)
 
     def after_power_failure(self, dice: random.Random) -> dict[str, bytes]:
         """One of the states in which the folder may be found: contents by name."""
-        found: dict[str, bytes] = {}
+        found, folders = dict[str, bytes](), set[str]()
         pick = dice.choice(("newest", "oldest", "any"))
         for name, history in self._history.items():
             at = {"newest": -1, "oldest": 0, "any": dice.randrange(len(history))}[pick]
             file = history[at][1]
-            if file is not None:
+            if file is _FOLDER:
+                folders.add(name)
+            elif file is not None:
                 found[name] = file.survives(dice)
-        return found
+        made = {name for name, history in self._history.items() if history[-1][1] is _FOLDER}
+        return {
+            name: content
+            for name, content in found.items()
+            if all(str(above) in folders for above in PurePosixPath(name).parents if str(above) in made)
+        }
