@@ -71,9 +71,11 @@ class Removal:
         try:
             self._rewrite(claim, names, going)
             claim.intend_surely([place.digest for place in loose], names.values())
+            claim.in_doubt = True
             with self._index.writing() as connection:
                 self._publish(connection, claim, going, names)
             self._unlink(loose, names.values())
+            claim.in_doubt = False
         finally:
             claim.release()
         self._index.empty_log()

@@ -180,27 +180,30 @@ class Index:
             yield self._connected()
 
     @contextmanager
-    def excluding_writers(self) -> Iterator[None]:
-        """Hold the store's lock without writing; the guard comes first, as in `writing`, or two threads deadlock."""
+    def excluding_writers(self, *, settled: bool = False) -> Iterator[None]:
+        """Hold the store's lock without writing; the guard comes first, as in `writing`, or two threads deadlock.
+
+        `settled`, for whoever removes files that the index does not know: a commit whose flush failed is in the log,
+        unknown to us, and would be found there after a crash. A commit of our own takes its place first.
+        """
         with self._guard, self._clear_errors():
-            self._connected()
+            connection = self._connected()
             with locked(self._layout.lock):
+                if settled:
+                    with _transaction(connection):
+                        # Something new: what changes nothing, SQLite does not write.
+                        value = os.urandom(8).hex()
+                        connection.execute("INSERT OR REPLACE INTO facts VALUES ('settled', ?)", (value,))
                 yield
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One durable transaction: on return it is on disk, on an error nothing of it is."""
+        """One durable transaction: on return it is on disk; on an error nothing of it is seen, but see `settled`."""
         with self._guard, self._clear_errors():
             connection = self._connected()
             with locked(self._layout.lock):
-                connection.execute("BEGIN IMMEDIATE")
-                try:
+                with _transaction(connection):
                     yield connection
-                    connection.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
                 self._checkpoint(connection)
 
     def empty_log(self) -> None:
@@ -277,7 +280,8 @@ class Index:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            # SQLite does not say why its shared memory could not be made longer; a full disk is by far the likeliest.
+            if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE):
                 raise disk_full(self._layout.folder) from error
             raise self._unusable(str(error)) from error
         except (PermissionError, UnicodeDecodeError) as error:
@@ -292,6 +296,18 @@ class Index:
             next_step=f"look at the rights of {place} (ls -ld), or bring it back from a backup if it is damaged",
             folder=place,
         )
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _version(connection: sqlite3.Connection) -> int:

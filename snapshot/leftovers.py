@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from onrecord.snapshot.digest import digest_of
+from onrecord.snapshot.errors import SnapshotError
 from onrecord.snapshot.index import Index
 from onrecord.snapshot.layout import Layout, sync_folder
 from onrecord.snapshot.locks import claim, try_claim
@@ -27,11 +28,14 @@ _NAME = re.compile(rb"[0-9a-f]{16}|[0-9a-f]{64}")
 class Claim:
     """The temporary files of one living writer; `name` is also the name of its pack."""
 
-    def __init__(self, layout: Layout, name: str, fd: int) -> None:
+    def __init__(self, layout: Layout, index: Index, name: str, fd: int) -> None:
         self.name = name
         self._layout = layout
         self._fd = fd
+        self._index = index
         self._files = 0
+        # While it is, the index may come to know what this writer has renamed, or may not.
+        self.in_doubt = False
 
     @classmethod
     def new(cls, layout: Layout, index: Index) -> Claim:
@@ -40,7 +44,7 @@ class Claim:
         while True:
             name = os.urandom(_PACK_NAME // 2).hex()
             try:
-                return cls(layout, name, claim(layout.tmp / f"{name}.claim"))
+                return cls(layout, index, name, claim(layout.tmp / f"{name}.claim"))
             except (FileExistsError, FileNotFoundError):
                 continue
 
@@ -87,7 +91,15 @@ class Claim:
 
     def release(self) -> None:
         """Remove what is still temporary; the claim itself goes last."""
-        _remove_claim(self._layout, self.name, self._fd)
+        if not self.in_doubt:
+            _remove_claim(self._layout, self.name, self._fd)
+            return
+        # From here on it is that of a dead writer: whoever clears up next looks at what the index knows.
+        os.close(self._fd)
+        try:
+            clear(self._layout, self._index)
+        except (SnapshotError, OSError):
+            return
 
 
 def clear(layout: Layout, index: Index) -> None:
@@ -99,8 +111,13 @@ def clear(layout: Layout, index: Index) -> None:
         if fd is None:
             continue
         name = entry.removesuffix(".claim")
-        with index.excluding_writers():
-            _remove_unreferenced(layout, index, name, fd)
+        try:
+            with index.excluding_writers(settled=True):
+                _remove_unreferenced(layout, index, name, fd)
+        except BaseException:
+            # Held on to, it would look like that of a living writer.
+            os.close(fd)
+            raise
         _remove_claim(layout, name, fd)
     _remove_unclaimed(layout)
 
@@ -137,11 +154,13 @@ def _other_pack(name: str, number: int) -> str:
 
 
 def _remove_claim(layout: Layout, name: str, fd: int) -> None:
-    for path in layout.tmp.glob(f"{name}.*"):
-        if path.suffix != ".claim":
-            path.unlink(missing_ok=True)
-    (layout.tmp / f"{name}.claim").unlink(missing_ok=True)
-    os.close(fd)
+    try:
+        for path in layout.tmp.glob(f"{name}.*"):
+            if path.suffix != ".claim":
+                path.unlink(missing_ok=True)
+        (layout.tmp / f"{name}.claim").unlink(missing_ok=True)
+    finally:
+        os.close(fd)
 
 
 def _create(path: Path) -> int:

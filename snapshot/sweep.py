@@ -114,7 +114,7 @@ class Sweep:
                 total = total or plan.swept.removed_bytes
                 now = _round(plan.going)
                 done = self._store.remove(place.digest.hex() for group in now for place in group.places)
-                objects, freed = objects + done[0], freed + done[1] + _remove(plan.strays)
+                objects, freed = objects + done[0], freed + done[1] + self._remove(plan.strays)
             if progress is not None:
                 progress(min(freed, total), total)
             if len(now) == len(plan.going):
@@ -138,6 +138,14 @@ class Sweep:
         except (ObjectMissing, ObjectCorrupt):
             data = b""
         self._marking.whatever(place.digest, data)
+
+    def _remove(self, strays: list[Path]) -> int:
+        freed = sum(status.st_size for status in map(_status, strays) if status)
+        if strays:
+            with self._index.excluding_writers(settled=True):
+                for path in strays:
+                    path.unlink(missing_ok=True)
+        return freed
 
     def _plan(self) -> _Plan:
         found, census = self._marking.found, _Census(self._layout, self._index)
@@ -234,13 +242,6 @@ def _round(going: list[_Group]) -> list[_Group]:
         if at and copied > _ROUND_BYTES:
             return going[:at]
     return going
-
-
-def _remove(paths: list[Path]) -> int:
-    freed = sum(status.st_size for status in map(_status, paths) if status)
-    for path in paths:
-        path.unlink(missing_ok=True)
-    return freed
 
 
 def _kept(place: Place) -> int:

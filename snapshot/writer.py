@@ -186,8 +186,11 @@ class Writer:
         if not self._flushing.flush():
             for pack in packs:
                 os.fsync(pack.fd)
+        claim = self._claimed()
+        claim.in_doubt = True
         with self._index.writing() as connection:
             new = self._publish(connection, packs)
+        claim.in_doubt = False
         self.close()
         return new
 
