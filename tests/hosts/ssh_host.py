@@ -40,10 +40,10 @@ class SshHost:
 
 
 def started(folder: Path) -> SshHost:
-    """Start an sshd, or skip where there is none; in continuous integration there must be one."""
+    """Start an sshd, or skip where there is none and need not be."""
     sshd = shutil.which("sshd", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"]))
     if sshd is None or shutil.which("ssh") is None:
-        assert not os.environ.get("CI"), "no sshd (apt-get install openssh-server)"
+        assert "sshd" not in os.environ.get("ONRECORD_TESTS_NEED", ""), "apt-get install openssh-server"
         pytest.skip("no sshd (apt-get install openssh-server)")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.geteuid() == 0:
