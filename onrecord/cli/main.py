@@ -45,6 +45,8 @@ COMMANDS = {
     "erase": ("onrecord.cli.erase", "Erase what is known of a run; its proofs stay."),
     "retain": ("onrecord.cli.retain", "Erase runs that ended long ago."),
     "targets": ("onrecord.cli.targets", "List where runs can go, and who waits."),
+    "push": ("onrecord.cli.push", "Send files and sources of runs to another place."),
+    "pull": ("onrecord.cli.pull", "Bring back files and sources of runs from there."),
     "gc": ("onrecord.cli.gc", "Remove files that no run refers to any more."),
     "completion": ("onrecord.cli.completion", "Print the shell completion for bash, zsh or fish."),
 }

@@ -1,0 +1,57 @@
+"""`onrecord push` and `onrecord pull`: a history that came back from a backup gets its files from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recorded_make import recorded, workspace
+
+from onrecord import Workspace
+from onrecord.verification import verify
+
+Command = Callable[..., Any]
+
+
+def test_what_was_pushed_comes_back_to_a_history_without_its_files(command: Command, tmp_path: Path) -> None:
+    found = workspace(tmp_path / "a")
+    first = recorded(found)
+    far = str(tmp_path / "far")
+    sent = json.loads(command("push", far, "--json", cwd=found.path).out)
+    assert sent["objects"] == len(verify(found).objects)
+    second = recorded(found, files={"outputs/own": b"own" * 1000})
+    assert "sent 1 objects (3.0 kB) to" in command("push", far, second.id, cwd=found.path).err
+    assert "sent 0 objects" in command("push", far, cwd=found.path).err
+    found.store.close()
+    shutil.rmtree(found.layout.objects)
+    bare = Workspace(found.path)
+    assert verify(bare).findings
+    one = json.loads(command("pull", far, first.id, "--json", cwd=found.path).out)
+    assert one["objects"] == sent["objects"]
+    assert "received 1 objects (3.0 kB) from" in command("pull", far, cwd=found.path).err
+    assert verify(bare).findings == []
+    assert second.read_file("outputs/own") == b"own" * 1000
+
+
+@pytest.mark.parametrize("words", [("push", "ssh://host"), ("pull", "gopher://x/y"), ("push", "ssh://-oProxy/x")])
+def test_a_remote_that_is_none_is_told_in_one_error(command: Command, tmp_path: Path, words: tuple[str, ...]) -> None:
+    found = workspace(tmp_path / "a")
+    recorded(found)
+    said = command(*words, cwd=found.path)
+    assert said.code == 1
+    assert "next:" in said.err and "why:" in said.err
+
+
+def test_what_the_remote_lacks_is_named(command: Command, tmp_path: Path) -> None:
+    found = workspace(tmp_path / "a")
+    run = recorded(found)
+    snapshot = str(found.query.run(run.id).snapshot_id)
+    found.store.close()
+    shutil.rmtree(found.layout.objects)
+    said = command("pull", str(tmp_path / "empty"), cwd=found.path)
+    assert said.code == 1
+    assert snapshot in said.err
