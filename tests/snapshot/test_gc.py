@@ -147,7 +147,7 @@ def test_a_writer_that_found_an_object_stored_commits_before_it_can_go(store: St
 
 
 def test_killed_at_any_line_all_or_nothing_of_it_has_gone_and_nothing_else(tmp_path: Path, long_form: bool) -> None:
-    line, step = 1, 1 if long_form else 7
+    line, step = 1, 1 if long_form else 19
     outcomes = set()
     while True:
         folder = tmp_path / str(line)
