@@ -9,7 +9,7 @@ import click
 from onrecord.cli.common import json_option, open_workspace, print_json
 from onrecord.cli.duration import Duration
 from onrecord.cli.progress import progress_of
-from onrecord.cli.text import narrate, size
+from onrecord.cli.text import counted, narrate, size
 
 if TYPE_CHECKING:
     from onrecord.snapshot.sweep import Swept
@@ -40,10 +40,14 @@ def command(dry_run: bool, grace: float, as_json: bool) -> None:
 
 def _tell(done: Swept, dry_run: bool) -> None:
     verb = "would remove" if dry_run else "removed"
-    narrate(f"{verb} {done.removed_objects} objects ({size(done.removed_bytes)})")
-    narrate(f"runs refer to {done.needed_objects} objects ({size(done.needed_bytes)})")
+    narrate(f"{verb} {_some(done.removed_objects, done.removed_bytes)}")
+    narrate(f"referred to by runs: {_some(done.needed_objects, done.needed_bytes)}")
     if done.young_objects:
-        narrate(f"{done.young_objects} objects ({size(done.young_bytes)}) are within the grace period")
+        narrate(f"within the grace period: {_some(done.young_objects, done.young_bytes)}")
     if done.waiting_objects:
-        waiting = f"{done.waiting_objects} objects ({size(done.waiting_bytes)})"
-        narrate(f"{waiting} lie in packs that are mostly of use; they go when more of their pack can go")
+        waiting = _some(done.waiting_objects, done.waiting_bytes)
+        narrate(f"in packs that are mostly of use: {waiting}; removed when more of their pack can go")
+
+
+def _some(objects: int, size_in_bytes: int) -> str:
+    return f"{counted(objects, 'object')} ({size(size_in_bytes)})"

@@ -6,7 +6,7 @@ import click
 
 from onrecord.cli.common import complete_run, json_option, open_workspace, print_json
 from onrecord.cli.progress import progress_of
-from onrecord.cli.text import narrate, printable, size
+from onrecord.cli.text import counted, narrate, printable, size
 
 
 @click.command()
@@ -27,4 +27,4 @@ def command(remote: str, runs: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json({"remote": remote, **done._asdict()})
     else:
-        narrate(printable(f"received {done.objects} objects ({size(done.bytes)}) from {remote}"))
+        narrate(printable(f"received {counted(done.objects, 'object')} ({size(done.bytes)}) from {remote}"))

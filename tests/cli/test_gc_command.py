@@ -23,11 +23,11 @@ def test_gc_says_what_went_and_what_stays(command: Command, tmp_path: Path) -> N
     told = json.loads(command("gc", "--dry-run", "--json", cwd=found.path).out)
     assert (told["dry_run"], told["removed_objects"], told["young_objects"]) == (True, 1, 1)
     assert told["removed_bytes"] > 5000
-    assert "would remove 1 objects (5.1 kB)" in command("gc", "-n", cwd=found.path).err
+    assert "would remove 1 object (5.1 kB)" in command("gc", "-n", cwd=found.path).err
     done = command("gc", cwd=found.path)
     assert (done.code, done.out) == (0, b"")
-    assert "removed 1 objects (5.1 kB)" in done.err
-    assert "1 objects (46 B) are within the grace period" in done.err
+    assert "removed 1 object (5.1 kB)" in done.err
+    assert "within the grace period: 1 object (46 B)" in done.err
     assert found.store.has([young]) == {young}
     assert command("gc", "--grace", "soon", cwd=found.path).code == 2
 

@@ -153,7 +153,7 @@ def test_a_verification_tells_the_objects_that_it_has_read(tmp_path: Path) -> No
     run_to_end(tmp_path, "open('outputs/a', 'w').write('a')\n")
     told: list[tuple[int, int]] = []
     result = verify(Workspace(tmp_path), progress=lambda done, total: told.append((done, total)))
-    assert (told[0], told[-1]) == ((0, len(result.audit.objects)), (len(result.audit.objects),) * 2)
+    assert (told[0], told[-1]) == ((0, len(result.objects)), (len(result.objects),) * 2)
 
 
 PROGRESS = """

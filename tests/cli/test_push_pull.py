@@ -24,7 +24,7 @@ def test_what_was_pushed_comes_back_to_a_history_without_its_files(command: Comm
     sent = json.loads(command("push", far, "--json", cwd=found.path).out)
     assert sent["objects"] == len(verify(found).objects)
     second = recorded(found, files={"outputs/own": b"own" * 1000})
-    assert "sent 1 objects (3.0 kB) to" in command("push", far, second.id, cwd=found.path).err
+    assert "sent 1 object (3.0 kB) to" in command("push", far, second.id, cwd=found.path).err
     assert "sent 0 objects" in command("push", far, cwd=found.path).err
     found.store.close()
     shutil.rmtree(found.layout.objects)
@@ -32,7 +32,7 @@ def test_what_was_pushed_comes_back_to_a_history_without_its_files(command: Comm
     assert verify(bare).findings
     one = json.loads(command("pull", far, first.id, "--json", cwd=found.path).out)
     assert one["objects"] == sent["objects"]
-    assert "received 1 objects (3.0 kB) from" in command("pull", far, cwd=found.path).err
+    assert "received 1 object (3.0 kB) from" in command("pull", far, cwd=found.path).err
     assert verify(bare).findings == []
     assert second.read_file("outputs/own") == b"own" * 1000
 
