@@ -116,7 +116,7 @@ class SshShelf:
             self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the connection
             try:
                 self._process = subprocess.Popen(
-                    [*self._words, f"exec python3 -c {shlex.quote(start)}"],
+                    [*self._words, f"exec python3 -IS -c {shlex.quote(start)}"],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self._errors,
