@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import attrs
 
+ALL = 2
 _HEAD = struct.Struct("<BBHIQqQ")
 
 
@@ -23,7 +24,8 @@ class Step:
     """One record: `kind` is W, T, C, U, R, D, B, E, X or M; `offset` as disk_recorder.c says."""
 
     kind: str
-    folder: bool
+    # 1 where it is of a folder, ALL of a flush of everything.
+    folder: int
     process: int
     inode: int
     offset: int
@@ -39,7 +41,7 @@ def read_record(path: Path, before: Sequence[Step] = ()) -> list[Step]:
         at += _HEAD.size
         if chr(kind) in "EX":
             offset += len(before)
-        steps.append(Step(chr(kind), bool(folder), process, inode, offset, content[at : at + length]))
+        steps.append(Step(chr(kind), folder, process, inode, offset, content[at : at + length]))
         at += length
     assert at == len(content)
     return steps
@@ -187,13 +189,16 @@ class Disk:
         self._history.setdefault(name, [(-1, None)]).append((number, self._names.get(name)))
 
     def _flush_ended(self, step: Step) -> None:
-        if not step.folder:
+        if step.folder == ALL:
+            for file in {id(file): file for file in (*self._files.values(), *self._names.values())}.values():
+                (file.flushed if step.kind == "E" else file.dropped)(step.offset)
+        elif not step.folder:
             file = self._flushes.pop(step.offset)
             (file.flushed if step.kind == "E" else file.dropped)(step.offset)
-        elif step.kind == "E":
+        if step.folder and step.kind == "E":
             folder = step.data.decode()
             for name, history in self._history.items():
-                if name.rpartition("/")[0] != folder:
+                if step.folder != ALL and name.rpartition("/")[0] != folder:
                     continue
                 while len(history) > 1 and history[1][0] < step.offset:
                     history.pop(0)

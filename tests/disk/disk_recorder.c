@@ -212,6 +212,29 @@ int close(int fd) {
     return real(fd);
 }
 
+/* A second descriptor of the same file; with Python, os.dup is one of these. */
+#define FCNTL(name)                                                             \
+    int name(int fd, int command, ...) {                                        \
+        REAL(name);                                                             \
+        va_list more;                                                           \
+        va_start(more, command);                                                \
+        void *argument = va_arg(more, void *);                                  \
+        va_end(more);                                                           \
+        int result = real(fd, command, argument);                               \
+        int copies = command == F_DUPFD || command == F_DUPFD_CLOEXEC;          \
+        if (copies && result >= 0 && result < DESCRIPTORS) kinds[result] = (unsigned char)kind_of(fd); \
+        return result;                                                          \
+    }
+FCNTL(fcntl)
+FCNTL(fcntl64)
+
+int dup(int fd) {
+    REAL(dup);
+    int result = real(fd);
+    if (result >= 0 && result < DESCRIPTORS) kinds[result] = (unsigned char)kind_of(fd);
+    return result;
+}
+
 static int gone(int result, const char *path) {
     if (!result) note('U', 0, 0, 0, below(path), strlen(below(path)));
     return result;
@@ -388,6 +411,8 @@ void *mmap64(void *address, size_t length, int protection, int flags, int fd, __
 
 /* ---- flushes ---- */
 
+enum { ALL = 2 }; /* in place of a folder: everything, as syncfs flushes it */
+
 static int flush(int fd, int kind) {
     int is_folder = kind == FOLDER;
     if (deaf_all || (deaf_database && kind == DATABASE) || (deaf_file && kind == OTHER) || (deaf_folder && is_folder))
@@ -407,6 +432,24 @@ static int flush(int fd, int kind) {
     }
     take_turn();
     note(fault ? 'X' : 'E', is_folder, inode, begun, name, strlen(name));
+    give_turn();
+    errno = error;
+    return fault ? -1 : 0;
+}
+
+int syncfs(int fd) {
+    REAL(syncfs);
+    if (!all_files || kind_of(fd) != FOLDER) return real(fd);
+    if (deaf_all || deaf_file) return 0;
+    take_turn();
+    int64_t begun = note('B', ALL, 0, 0, "", 0);
+    give_turn();
+    int fault = fails("flush", OTHER), error = errno;
+    struct timespec left = flush_time;
+    while (nanosleep(&left, &left) == -1 && errno == EINTR) {
+    }
+    take_turn();
+    note(fault ? 'X' : 'E', ALL, 0, begun, "", 0);
     give_turn();
     errno = error;
     return fault ? -1 : 0;
