@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from onrecord.snapshot.errors import shown
+from onrecord.snapshot.parcel import Parcel
 from onrecord.snapshot.store import Store
-from onrecord.snapshot.transfer import Parcel, lacks, parcel_of, take_in
+from onrecord.snapshot.transfer import lacks, parcel_of, take_in
 
 
 class StoreRemote:

@@ -21,7 +21,8 @@ from typing import Final, NamedTuple, Protocol
 from onrecord.snapshot.digest import SIZE, digest_of
 from onrecord.snapshot.encoding import RAW
 from onrecord.snapshot.layout import HEADER_SIZE, LOOSE_FROM, PACK_MAGIC, pack_header
-from onrecord.snapshot.transfer import Parcel, damaged, lacks
+from onrecord.snapshot.parcel import Parcel, damaged
+from onrecord.snapshot.transfer import lacks
 
 NAMES_MAGIC: Final = b"onrecord names 1\n"
 _HEADER = struct.Struct(">32sBII")

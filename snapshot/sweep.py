@@ -105,6 +105,7 @@ class Sweep:
         with self._store.in_use():
             self._mark()
         objects = freed = total = 0
+        stuck = False
         while True:
             with self._store.in_use(alone=True):
                 self._mark()
@@ -112,11 +113,13 @@ class Sweep:
                 clear(self._layout, self._index)
                 plan = self._plan()
                 total = total or plan.swept.removed_bytes
-                now = _round(plan.going)
+                # Parts stay as long as a content that is read through them is there: then all must go at once.
+                now = plan.going if stuck else _round(plan.going)
                 done = self._store.remove(place.digest.hex() for group in now for place in group.places)
                 objects, freed = objects + done[0], freed + done[1] + self._remove(plan.strays)
             if progress is not None:
                 progress(min(freed, total), total)
+            stuck = not done[0]
             if len(now) == len(plan.going):
                 return plan.swept._replace(removed_objects=objects, removed_bytes=freed)
 
@@ -126,10 +129,26 @@ class Sweep:
             try:
                 self._marking.snapshot(from_hex(snapshot))
             except (SnapshotError, OSError) as error:
-                raise _not_swept(snapshot, error) from error
+                raise _not_swept("snapshot", snapshot, error) from error
         self._marking.found.update(_addresses(wanted.contents))
+        self._mark_parts(surely=True)
         for place in self._index.places(_addresses(wanted.possible)):
             self._mark_whatever(place)
+
+    def _mark_parts(self, *, surely: bool) -> None:
+        """Mark what contents that are marked are read through; `surely`: or say that it cannot be known."""
+        found, lists = self._marking.found, {place.digest: place for place in self._store.in_parts()}
+        waiting = [digest for digest in lists if digest in found]
+        while waiting:
+            digest = waiting.pop()
+            try:
+                new = {part.digest for part in self._store.parts(lists[digest])} - found
+            except (SnapshotError, OSError) as error:
+                if surely:
+                    raise _not_swept("content", digest.hex(), error) from error
+                continue
+            found |= new
+            waiting += [part for part in new if part in lists]
 
     def _mark_whatever(self, place: Place) -> None:
         try:
@@ -155,6 +174,7 @@ class Sweep:
         for place in unneeded:
             if census.written_at(place) >= self._before:
                 self._mark_whatever(place)
+        self._mark_parts(surely=False)
         young = [place for place in unneeded if place.digest in found]
         going, waiting = census.worth_it([place for place in unneeded if place.digest not in found])
         removed = sum(group.bytes for group in going) + sum(status.st_size for status in map(_status, strays) if status)
@@ -260,11 +280,11 @@ def _addresses(digests: Iterable[str]) -> list[bytes]:
     return [bytes.fromhex(digest) for digest in digests if _LOOSE_FILE.fullmatch(digest)]
 
 
-def _not_swept(snapshot: str, error: Exception) -> NotSwept:
+def _not_swept(kind: str, digest: str, error: Exception) -> NotSwept:
     what = error.what if isinstance(error, SnapshotError) else str(error)
     return NotSwept(
-        f"nothing was removed, because the snapshot {snapshot} cannot be read whole",
+        f"nothing was removed, because the {kind} {digest} cannot be read whole",
         why=f"{what}; which objects it needs is not known",
         next_step="onrecord verify names what is damaged: bring it back from a backup, or onrecord erase the run",
-        digest=snapshot,
+        digest=digest,
     )

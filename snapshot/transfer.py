@@ -13,26 +13,19 @@ from itertools import chain
 from typing import NamedTuple, Protocol
 
 from onrecord.snapshot.digest import digest_of, from_hex
-from onrecord.snapshot.encoding import RAW, decode
-from onrecord.snapshot.errors import RemoteDamaged, RemoteLacks, shown
+from onrecord.snapshot.encoding import PARTS, RAW, decode
+from onrecord.snapshot.errors import RemoteLacks, missing, shown
+from onrecord.snapshot.growth import encode_parts, with_parts
 from onrecord.snapshot.index import Place
 from onrecord.snapshot.layout import LOOSE_FROM
 from onrecord.snapshot.marking import Marking
+from onrecord.snapshot.parcel import Parcel, add_grown, damaged, listed_parts
 from onrecord.snapshot.store import Store
 from onrecord.snapshot.tree import FOLDER, LINK, Node, decode_root, decode_tree
 from onrecord.snapshot.writer import Writer
 
 _COMMIT_BYTES = 64 << 20
 Progress = Callable[[int, int], None]
-
-
-class Parcel(NamedTuple):
-    """An object on its way: `size` in bytes; its bytes in `encoding`, in one piece or, of a large one, in several."""
-
-    digest: bytes
-    size: int
-    encoding: int
-    pieces: Iterable[bytes]
 
 
 class Remote(Protocol):
@@ -108,7 +101,7 @@ def receive(
             sizes.setdefault(digest, 0)
         lacking = sizes.keys() - store.places(sizes).keys()
         watch = _Watch(progress, sum(sizes[digest] for digest in lacking))
-        received = take_in(store, watch.over(remote.get_many(lacking)), remote.name)
+        received = take_in(store, watch.over(_with_their_parts(store, remote, lacking)), remote.name)
         # A snapshot that is cut off must not look whole.
         with store.writer() as writer:
             for digest, data in listings.new.items():
@@ -125,19 +118,26 @@ def _lacking_there(store: Store, remote: Remote, snapshots: Iterable[str], conte
     for snapshot in sorted(set(snapshots)):
         marking.snapshot(from_hex(snapshot))
     marking.found.update(map(from_hex, contents))
-    new = marking.found - whole
-    new = remote.missing(new)
-    files = sorted(new - set(marking.listings))
-    # Those that are sent as they are go ahead of those that share packs.
-    large = {digest for digest, place in store.places(files).items() if place.pack is None}
-    order = sorted(files, key=lambda digest: digest not in large)
+    new = remote.missing(with_parts(store, marking.found - whole))
+    places = store.places(new - set(marking.listings))
+    for digest in new - set(marking.listings) - places.keys():
+        raise missing(digest)
+    # Those that are sent as they are go ahead of those that share packs; what is read through others goes behind them.
+    order = [place.digest for place in sorted(places.values(), key=_turn)]
     return order + [digest for digest in dict.fromkeys(marking.listings) if digest in new]
+
+
+def _turn(place: Place) -> tuple[bool, int, bool, bytes]:
+    grown = place.encoding == PARTS
+    return grown, place.size if grown else 0, place.pack is not None, place.digest
 
 
 def parcel_of(store: Store, place: Place) -> Parcel:
     """An object of a store, checked when its pieces are used; in a block of `in_use`."""
     if place.pack is None:
         return Parcel(place.digest, place.size, RAW, store.pieces(place.digest.hex()))
+    if place.encoding == PARTS:
+        return Parcel(place.digest, place.size, PARTS, [encode_parts(store.parts(place))])
     return Parcel(place.digest, place.size, place.encoding, [store.reader.kept(place)])
 
 
@@ -152,6 +152,20 @@ def opened(parcel: Parcel, remote: str) -> bytes:
     return data
 
 
+def _with_their_parts(store: Store, remote: Remote, digests: Collection[bytes]) -> Iterator[Parcel]:
+    """Objects of a remote, and those that they are read through, as far as the store lacks them."""
+    asked, waiting = set(digests), set(digests)
+    while waiting:
+        parts: set[bytes] = set()
+        for parcel in remote.get_many(waiting):
+            if parcel.encoding == PARTS:
+                parcel = parcel._replace(pieces=list(parcel.pieces))  # noqa: PLW2901 - the same one, read
+                parts.update(part.digest for part in listed_parts(parcel, remote.name))
+            yield parcel
+        waiting = parts - asked - store.places(parts).keys()
+        asked |= waiting
+
+
 def lacks(remote: str, digest: bytes) -> RemoteLacks:
     """The error for an address that a remote does not have."""
     return RemoteLacks(
@@ -163,32 +177,30 @@ def lacks(remote: str, digest: bytes) -> RemoteLacks:
     )
 
 
-def damaged(remote: str, name: str, problem: str) -> RemoteDamaged:
-    """The error for something that a remote gave and that is wrong; `problem` is a short clause."""
-    return RemoteDamaged(
-        f"{name} in {shown(remote)} is damaged: {problem}",
-        why="what is there is not what was sent, so it was not taken in",
-        next_step="get it from another copy, or remove the damaged file there and send it again",
-        remote=remote,
-        name=name,
-    )
-
-
 def take_in(store: Store, parcels: Iterable[Parcel], source: str) -> Moved:
-    """Store parcels in their order, each hashed before it counts, some at a time; `source` is named in errors."""
+    """Store parcels in their order, each hashed before it counts, some at a time; `source` is named in errors.
+
+    What is read through other parcels is stored behind them all.
+    """
     objects = size = 0
+    grown: list[Parcel] = []
     rest = iter(parcels)
     while (first := next(rest, None)) is not None:
         pending = 0
         with store.writer() as writer:
             for parcel in chain([first], rest):
+                if parcel.encoding == PARTS:
+                    # Another content of its own only by the list; its bytes come with its parts.
+                    grown.append(parcel._replace(pieces=list(parcel.pieces)))
+                    continue
                 _add(writer, parcel, source)
                 objects, pending = objects + 1, pending + parcel.size
                 if pending >= _COMMIT_BYTES:
                     break
             writer.commit()
         size += pending
-    return Moved(objects, size)
+    add_grown(store, grown, source)
+    return Moved(objects + len(grown), size)
 
 
 def _add(writer: Writer, parcel: Parcel, source: str) -> None:

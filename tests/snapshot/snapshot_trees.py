@@ -12,6 +12,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from onrecord.snapshot.growth import Part, longer
 from onrecord.snapshot.side import StoredSide
 from onrecord.snapshot.store import Store
 from onrecord.snapshot.take import take_snapshot
@@ -105,3 +106,20 @@ def sides(store: Store, before: Tree, after: Tree, base: Path) -> tuple[StoredSi
 def disk_bytes(folder: Path) -> int:
     """Bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def grown_log(store: Store, looks: int) -> list[str]:
+    """The states of a log that grew from look to look, each stored by its growth; oldest first."""
+    content = os.urandom(300)
+    states = [store.put_bytes(content).digest]
+    for _ in range(looks):
+        tail = os.urandom(200)
+        content += tail
+        before = store.place(bytes.fromhex(states[-1]))
+        part = Part(bytes.fromhex(store.put_bytes(tail).digest), len(tail))
+        digest = blake3(content).digest()
+        with store.writer() as writer:
+            writer.add_parts(digest, longer(store, before, part))
+            writer.commit()
+        states.append(digest.hex())
+    return states

@@ -14,10 +14,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 from killed import killed_at
-from snapshot_trees import disk_bytes, plant
+from snapshot_trees import disk_bytes, grown_log, plant
 
 from onrecord.snapshot.errors import NotSwept, ObjectMissing
+from onrecord.snapshot.growth import Part
 from onrecord.snapshot.manifest import objects_of
 from onrecord.snapshot.restore import restore_snapshot
 from onrecord.snapshot.store import Store
@@ -185,6 +187,58 @@ def test_what_came_to_be_needed_while_the_sweep_marked_stays(store: Store, sourc
     answers = [Wanted(), Wanted([snapshot], [content])]
     assert store.sweep(lambda: answers.pop(0) if answers else Wanted(), before=BETWEEN).removed_objects == 1
     assert store.has([gone, content, snapshot]) == {content, snapshot}
+
+
+def test_what_a_log_is_read_through_stays_and_goes_with_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onrecord.snapshot.sweep._ROUND_BYTES", 1000)
+    states = grown_log(store, 20)
+    other = grown_log(store, 20)
+    aged(store)
+    content = store.read(states[-1])
+    needed = store.with_parts([states[-1]])
+    assert sweep(store, Wanted(contents=[states[-1]])).needed_objects == len(needed) < 41
+    assert {place.digest.hex() for page in store._index.all_places() for place in page} == needed
+    assert store.read(states[-1]) == content
+    assert list(store.verify()) == []
+    assert store.has(other) == set()
+    # Within the grace period it needs no reference.
+    store.freshen(states[-1])
+    assert (sweep(store).removed_objects, store.read(states[-1])) == (0, content)
+    aged(store)
+    sweep(store)
+    assert files_of(store) == []
+
+
+def test_parts_that_lie_before_what_is_read_through_them_end_no_sweep_early(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onrecord.snapshot.sweep._ROUND_BYTES", 1)
+    first, _, kept = packed_together(store, [os.urandom(600), os.urandom(600), os.urandom(300)])
+    tail = store.put_bytes(os.urandom(50)).digest
+    whole = store.read(first) + store.read(tail)
+    with store.writer() as writer:
+        # In one pack with something that stays, behind the pack of its part.
+        also = writer.add(os.urandom(100))
+        writer.add_parts(blake3(whole).digest(), [Part(bytes.fromhex(first), 600), Part(bytes.fromhex(tail), 50)])
+        writer.commit()
+    aged(store)
+    sweep(store, Wanted(contents=[kept, also.hex()]))
+    assert {place.digest.hex() for page in store._index.all_places() for place in page} == {kept, also.hex()}
+
+
+def test_where_the_list_of_a_log_is_damaged_nothing_goes(store: Store) -> None:
+    states = grown_log(store, 2)
+    other = store.put_bytes(b"of no use").digest
+    place = store.place(bytes.fromhex(states[-1]))
+    path = store.folder / "packs" / f"{store._index.pack_name(place.pack or 0)}.pack"
+    path.chmod(0o600)
+    data = bytearray(path.read_bytes())
+    data[place.offset + 30] ^= 1
+    path.write_bytes(data)
+    aged(store)
+    with Store(store.folder) as again, pytest.raises(NotSwept, match=states[-1]):
+        sweep(again, Wanted(contents=[states[-1]]))
+    assert store.has([other]) == {other}
 
 
 def test_rounds_let_others_in_and_tell_how_far_they_are(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

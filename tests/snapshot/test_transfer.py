@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from remote_places import Place
-from snapshot_trees import dug_up, full, plant
+from snapshot_trees import dug_up, full, grown_log, plant
 
 from onrecord.snapshot.errors import ObjectMissing, RemoteDamaged, RemoteLacks
 from onrecord.snapshot.manifest import objects_of
@@ -77,6 +77,46 @@ def test_only_what_is_lacking_travels(store: Store, source: Path, place: Place, 
         assert receive(other, far, [second, first]) == Moved(0, 0)
         assert list(other.verify(objects_of(other, second))) == []
     far.close()
+
+
+def test_a_log_that_grew_travels_by_its_growth(store: Store, place: Place, tmp_path: Path) -> None:
+    states = grown_log(store, 30)
+    far = place.open()
+    sent = send(store, far, [], [states[-1], states[12]])
+    assert send(store, far, [], [states[-1]]) == Moved(0, 0)
+    more = send(store, far, [], states)
+    assert sent.objects + more.objects == 61
+    far.close()
+    far = place.open()
+    with Store(tmp_path / "other") as other:
+        received = receive(other, far, [], [states[-1]])
+        assert received.objects < 61
+        assert other.read(states[-1]) == store.read(states[-1])
+        assert list(other.verify()) == []
+        receive(other, far, [], states)
+        assert [other.read(state) for state in states] == [store.read(state) for state in states]
+        assert list(other.verify()) == []
+    far.close()
+
+
+def test_a_log_whose_growth_is_not_what_it_was_is_not_taken_in(
+    store: Store, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    states = grown_log(store, 2)
+    place = store.place(bytes.fromhex(states[-1]))
+    wrong = os.urandom(32)
+    # A list that is in order, under an address that its parts do not have.
+    with store.writer() as writer:
+        writer.add_parts(wrong, store.parts(place))
+        writer.commit()
+    far = Place("folder", tmp_path / "far", request).open()
+    send(store, far, [], [wrong.hex(), states[-1]])
+    with Store(tmp_path / "other") as other:
+        with pytest.raises(RemoteDamaged, match=wrong.hex()):
+            receive(other, far, [], [wrong.hex()])
+        assert other.has([wrong.hex()]) == set()
+        receive(other, far, [], [states[-1]])
+        assert list(other.verify()) == []
 
 
 def test_progress_is_told_to_the_end(store: Store, source: Path, place: Place, tmp_path: Path) -> None:
