@@ -374,11 +374,11 @@ def test_closed_streams_and_narrow_encodings_are_no_traceback(history: Path, tmp
 def test_a_ledger_that_lacks_a_table_is_told_with_what_to_do(history: Path, tmp_path: Path) -> None:
     shutil.copytree(history, tmp_path / "copy")
     with sqlite3.connect(tmp_path / "copy" / ".onrecord" / "ledger.db") as connection:
-        connection.execute("DROP TABLE tags")
+        connection.execute("DROP TABLE run_tags")
     connection.close()
     said = onrecord("ls", cwd=tmp_path / "copy")
     assert said.returncode == 1
-    assert b"no such table: tags" in said.stderr
+    assert b"no such table: run_tags" in said.stderr
     assert b"next: onrecord rebuild" in said.stderr
     assert onrecord("rebuild", cwd=tmp_path / "copy").returncode == 0
     assert onrecord("ls", cwd=tmp_path / "copy").returncode == 0
