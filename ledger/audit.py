@@ -30,7 +30,7 @@ from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.replay import RunsReplay
 from onrecord.ledger.run_state import RunState
 from onrecord.ledger.schema import TRIGGERS
-from onrecord.ledger.states import state_after
+from onrecord.ledger.states import OF_NO_RUN, state_after
 
 _SCHEMA = "SELECT name, type, tbl_name, sql FROM sqlite_master"
 _COLUMNS = ", ".join(RunState.COLUMNS)
@@ -100,7 +100,7 @@ def _audit(journal: Journal, result: Audit, sizes: Collection[int], read_models:
         return
     # The order in which the ledger has them; each finding begins with its event.
     result.findings.sort(key=lambda finding: int(finding.where.removeprefix("event ")))
-    result.events, result.runs, result.root = walk.tree.size, len(walk.runs), walk.tree.root().hex()
+    result.events, result.runs, result.root = walk.tree.size, walk.count_runs(), walk.tree.root().hex()
     result.findings += walk.wrong_nodes
     result.own_leaf = next((leaf for (leaf,) in journal.fetch(FIRST_OWN_LEAF)), b"")
     erased = _erased_since(journal, last, walk.replay)
@@ -116,12 +116,14 @@ def _audit(journal: Journal, result: Audit, sizes: Collection[int], read_models:
 class _Run:
     """A run on the walk, with its row once it is submitted."""
 
-    __slots__ = ("row", "run_id", "version")
+    __slots__ = ("is_no_run", "row", "run_id", "version")
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self.version = 0
         self.row: RunState | None = None
+        # A stream of facts that belong to no run.
+        self.is_no_run = False
 
 
 class _Walk:
@@ -153,6 +155,10 @@ class _Walk:
                 self._take(seq, stream, run, kind_bytes, at, payload)
         self.seq = before
         self._leaves += map(_leaf_of, rows)
+
+    def count_runs(self) -> int:
+        """How many runs there are events of."""
+        return sum(not run.is_no_run for run in self.runs.values())
 
     def rows(self) -> dict[str, RunState]:
         """The table of runs as the events make it."""
@@ -208,6 +214,7 @@ class _Walk:
         if state_after(status, kind.text) is None:
             before = status or "of a run that does not exist"
             self.result.wrong(f"event {seq}", f"{kind.text} cannot follow the state {before}")
+        run.is_no_run = run.row is None and kind.text in OF_NO_RUN
         if kind.text == FileRecorded.type:
             digest = _DIGEST.search(payload or b"")
             if digest:
