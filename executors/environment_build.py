@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from onrecord.executors import environment_cache as cache
-from onrecord.executors.environment import Recipe, base_interpreter, python_of
+from onrecord.executors.environment import Recipe, base_interpreter, package_folder, python_of
 from onrecord.executors.environment_errors import BuildStopped, EnvironmentBuildFailed
 from onrecord.executors.environment_installers import Installer, installer
 from onrecord.executors.environment_inventory import installed
@@ -92,7 +92,8 @@ def _make_of_conda(folder: Path, prefix: Path, recipe: Recipe, steps: Steps) -> 
         "import sys; sys.path[:] = sys.argv.pop(1).splitlines();"
         " from onrecord.executors.environment_conda import main; sys.exit(main(sys.argv[1:]))"
     )
-    path = "\n".join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100 - it runs in another folder
+    entries = [str(package_folder("onrecord").parent), *sys.path]
+    path = "\n".join(os.path.abspath(entry) for entry in entries)  # noqa: PTH100 - it runs in another folder
     steps.run(
         [sys.executable, "-I", "-S", "-c", program, path, str(wanted), str(prefix)],
         "conda's packages cannot be installed",

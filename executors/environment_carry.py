@@ -102,9 +102,13 @@ def _copy_files(found: metadata.Distribution, site: Path) -> None:
             continue
         target = site / file
         source = Path(str(found.locate_file(file)))
-        if source.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
+        if not source.is_file():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
+        if file.name == "RECORD" and file.parent.suffix == ".dist-info":
+            rows = target.read_text("utf-8").splitlines(keepends=True)
+            target.write_text("".join(row for row in rows if not row.startswith("../")), encoding="utf-8")
 
 
 def _copy_package(name: str, found: metadata.Distribution | None, site: Path) -> None:

@@ -43,7 +43,7 @@ async def _install(channels: list[str], packages: list[str], prefix: str) -> Non
     records = await solve(sources, specifications, virtual_packages=VirtualPackage.detect())
     for record in sorted(records, key=lambda one: one.name.normalized):
         print(f"{record.name.normalized}={record.version}={record.build}", flush=True)
-    await install(records, prefix, show_progress=False, requested_specs=specifications)
+    await install(records, prefix, show_progress=False)
 
 
 if __name__ == "__main__":

@@ -25,19 +25,22 @@ def as_requirements(text: str) -> list[str]:
     if not str(lock.get("lock-version", "")).startswith("1.") or not isinstance(packages, list):
         raise _unusable("it is not of version 1.x of the format")
     options: dict[str, None] = {}
-    lines = []
+    lines, all_are_here = [], True
     for package in packages:
         hashes = []
         for file in [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]:
             hashes += [f"--hash={kind}:{value}" for kind, value in sorted(file.get("hashes", {}).items())]
-            options.update(dict.fromkeys(_place_of(file)))
+            place = _place_of(file)
+            options.update(dict.fromkeys(place))
+            all_are_here = all_are_here and bool(place)
         if not hashes or "version" not in package:
             raise _unusable(f"{package.get('name', 'a package')} is not pinned by version and hash in it")
         if "index" in package:
             options[f"--extra-index-url {package['index']}"] = None
         marker = f" ; {package['marker']}" if "marker" in package else ""
         lines.append(f"{package['name']}=={package['version']}{marker} {' '.join(hashes)}")
-    return [*options, *lines]
+    # Then no index is asked, and a machine without a network does not wait for one.
+    return [*(["--no-index"] if all_are_here else []), *options, *lines]
 
 
 def _place_of(file: dict[str, Any]) -> list[str]:

@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from onrecord.executors.environment_errors import BuildStopped, EnvironmentBuildFailed
+from onrecord.executors.environment_diagnosis import diagnosed
+from onrecord.executors.environment_errors import BuildStopped, EnvironmentBuildFailed, last_lines
 from onrecord.executors.identity import boot_id, start_ticks
 from onrecord.executors.protocol import Started
 from onrecord.executors.records import MARKER
@@ -47,7 +48,8 @@ class Steps:
         self.say("$ " + " ".join(_shortened(word) for word in command))
         code = self._end_of(command, variables or {}, what)
         if code != 0:
-            raise EnvironmentBuildFailed.because(what, self.log, why=_reason(self.log))
+            found = diagnosed(last_lines(self.log, lines=60, characters=12_000))
+            raise EnvironmentBuildFailed.because(what, self.log, why=found.why, next_step=found.next_step)
 
     def _end_of(self, command: Sequence[str], variables: Mapping[str, str], what: str) -> int:
         environment = {name: value for name, value in os.environ.items() if name not in _MISLEADING}
@@ -111,15 +113,6 @@ def _has_ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
     finally:
         os.close(fd)
     return process.poll() is not None
-
-
-def _reason(log: Path) -> str:
-    """The line of the log that says most: the last one that speaks of an error, or the last one."""
-    from onrecord.executors.environment_errors import last_lines
-
-    lines = [line.strip() for line in last_lines(log, lines=60, characters=12_000).splitlines() if line.strip()]
-    telling = [line for line in lines if any(word in line.lower() for word in ("error", "no solution", "because"))]
-    return (telling or lines or [""])[-1][:600]
 
 
 def _shortened(word: str) -> str:

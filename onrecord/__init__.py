@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from onrecord.conda_dependencies import CondaDependencies as CondaDependencies
     from onrecord.environment import Environment as Environment
     from onrecord.errors import OnRecordError as OnRecordError
     from onrecord.experiment import Experiment as Experiment
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from onrecord.workspace import Workspace as Workspace
 
 _HOMES = {
+    "CondaDependencies": "onrecord.conda_dependencies",
     "Environment": "onrecord.environment",
     "Experiment": "onrecord.experiment",
     "OnRecordError": "onrecord.errors",
@@ -34,6 +36,7 @@ __all__ = [
     "Experiment",
     "ScriptRunConfig",
     "Environment",
+    "CondaDependencies",
     "Run",
     "RunFailedError",
     "OnRecordError",

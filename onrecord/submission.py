@@ -64,6 +64,9 @@ def submit(
         conductor.dismiss()
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
+    if job.environment.needs_build():
+        # Whoever waits for the run follows it.
+        folder.notes.touch()
     conductor.go()
     return run_id, snapshot
 

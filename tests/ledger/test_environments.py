@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -79,5 +80,5 @@ def test_processes_that_register_at_once_leave_no_gap_and_no_twin(tmp_path: Path
     with Journal(path) as book:
         versions = registered(book)
         assert [one.number for one in versions] == list(range(1, len(versions) + 1))
-        assert all(one.definition != other.definition for one, other in zip(versions, versions[1:], strict=False))
+        assert all(one.definition != other.definition for one, other in pairwise(versions))
         assert audit(book).findings == []
