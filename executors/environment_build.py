@@ -90,7 +90,7 @@ def _make_of_conda(folder: Path, prefix: Path, recipe: Recipe, steps: Steps) -> 
     wanted.write_text(json.dumps({"channels": recipe.conda_channels, "packages": recipe.conda_packages}))
     program = (
         "import sys; sys.path[:] = sys.argv.pop(1).splitlines();"
-        " from onrecord.executors.environment_conda import main; sys.exit(main(sys.argv[1:]))"
+        " from onrecord.executors.environment_conda import run; run(sys.argv[1:])"
     )
     entries = [str(package_folder("onrecord").parent), *sys.path]
     path = "\n".join(os.path.abspath(entry) for entry in entries)  # noqa: PTH100 - it runs in another folder

@@ -45,11 +45,15 @@ def carry(names: Iterable[str], prefix: Path, tool: Installer, steps: Steps, *, 
             if needed in there:
                 continue
             found = _distribution(needed)
-            if needed == normalized(name) or (alike and found is not None):
-                _copy(needed, found, site, steps)
-                there.add(needed)
+            if needed == normalized(name):
+                _copy_package(name, found, site)
+            elif alike and found is not None:
+                _copy_files(found, site)
             else:
                 missing.append(requirement)
+                continue
+            steps.say(f"carried along: {needed}{'==' + found.version if found is not None else ''}")
+            there.add(needed)
         _write_commands(name, prefix)
     if missing:
         wanted = prefix.parent / "carried.txt"
@@ -77,22 +81,9 @@ def _closure(name: str) -> list[tuple[str, str]]:
 
 
 def _distribution(name: str) -> metadata.Distribution | None:
-    try:
-        return metadata.distribution(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _copy(name: str, found: metadata.Distribution | None, site: Path, steps: Steps) -> None:
-    if found is None or _is_editable(found):
-        _copy_package(name, found, site)
-    else:
-        _copy_files(found, site)
-    steps.say(f"carried along: {name}{'==' + found.version if found is not None else ''}")
-
-
-def _is_editable(found: metadata.Distribution) -> bool:
-    return '"editable"' in (found.read_text("direct_url.json") or "")
+    found = list(metadata.distributions(name=name))
+    # A checkout has the beginnings of a distribution (egg-info) beside it, which comes first on the path.
+    return next((one for one in found if one.read_text("RECORD") is not None), next(iter(found), None))
 
 
 def _copy_files(found: metadata.Distribution, site: Path) -> None:
@@ -112,7 +103,7 @@ def _copy_files(found: metadata.Distribution, site: Path) -> None:
 
 
 def _copy_package(name: str, found: metadata.Distribution | None, site: Path) -> None:
-    """A package that lies in its sources, as a wheel of it would have it."""
+    """The package that runs here, installed or from a checkout, as a wheel of it would have it."""
     folder = package_folder(name)
     target = site / name
     shutil.copytree(folder, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)

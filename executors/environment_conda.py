@@ -1,6 +1,6 @@
 """Install conda packages into a folder: solved and linked by py-rattler, without conda. A program of its own.
 
-    python -c '… main([SPECIFICATION, PREFIX])'
+    python -c '… run([SPECIFICATION, PREFIX])'
 
 The specification is JSON with `channels` and `packages`. What is solved is printed, one package a line.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,5 +47,9 @@ async def _install(channels: list[str], packages: list[str], prefix: str) -> Non
     await install(records, prefix, show_progress=False)
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def run(arguments: Sequence[str]) -> None:
+    """`main`, then the end of the process: py-rattler's threads can crash an interpreter that takes its leave."""
+    code = main(arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -92,7 +92,7 @@ def ready(
 
 
 def conda_channel(folder: Path, packages: Sequence[dict[str, Any]]) -> str:
-    """A channel with packages; its address. Each has `name`, `version`, `depends`, `files` (text or a link's target)."""
+    """A channel with packages of `name`, `version`, `depends`, `files` (text, or `-> target`); its address."""
     noarch = folder / "noarch"
     noarch.mkdir(parents=True, exist_ok=True)
     records = {}
