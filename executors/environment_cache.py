@@ -12,7 +12,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -222,6 +221,9 @@ def clear_failed(folder: Path) -> None:
 
 def _remove_tree(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
+        # It would be half of what a cached environment adds to the start of a run.
+        import shutil
+
         shutil.rmtree(path, ignore_errors=True)
         if path.exists():
             # A package may come with folders that cannot be written.

@@ -6,7 +6,6 @@ Imported only where there is something to build: a run in an interpreter as it i
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -97,6 +96,8 @@ def build(
     """Make an environment now, or find it."""
     checked = environment.checked()
     if not checked.needs_build():
+        import shutil
+
         python = Path(shutil.which(checked.interpreter()) or checked.interpreter())
         return BuiltEnvironment(checked.name, "", python.parent.parent, python, {}, Path(os.devnull))
     recipe = recipe_of(checked.as_document(), checked.interpreter())
@@ -167,6 +168,8 @@ def _show_log(folder: RunFolder, log: Path) -> None:
 
 def _keep_log(folder: RunFolder, log: Path) -> None:
     """The run's own copy, which stays when the environment is removed."""
+    import shutil
+
     folder.build_log.unlink(missing_ok=True)
     try:
         shutil.copyfile(log, folder.build_log)

@@ -3,8 +3,8 @@
 Everything it does can be done again by another conductor: it looks at what the ledger and the run's
 folder say and goes on from there. A run's first conductor starts the script before all else, which is what
 the submitter waits for: nothing that is imported here may need what comes later, least of all attrs.
-Arguments: the workspace's folder, the run's id, `first` or `next`, and the descriptors that carry the word
-to start, the answer, and the run's lock.
+Arguments: the workspace's folder, the run's id, `first`, `first-in-built` or `next`, and the descriptors that carry
+the word to start, the answer, and the run's lock.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onrecord.conductor_process import FIRST
+from onrecord.conductor_process import FIRST_IN_BUILT, NEXT
 from onrecord.executors.protocol import Executor, Launch, Started, Waiting
 from onrecord.executors.registry import LOCAL, executor_named
 from onrecord.layout import RunFolder
@@ -40,6 +40,8 @@ def main(arguments: Sequence[str]) -> int:
         os.set_inheritable(fd, False)
     # While the submitter takes its snapshot.
     executor_named(LOCAL)
+    if place == FIRST_IN_BUILT:
+        from onrecord import built_environment  # noqa: F401
     is_told = bool(os.read(word, 1))
     workspace = Workspace(Path(root).parent)
     try:
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         # The submitter died before the run was on record.
         shutil.rmtree(workspace.layout.run(run_id).path, ignore_errors=True)
         return 0
-    start = _first_start(workspace, run_id, is_told) if place == FIRST and row.status == PREPARING else Start()
+    start = _first_start(workspace, run_id, is_told) if place != NEXT and row.status == PREPARING else Start()
     # Imported once the script is on its way.
     from onrecord.companion import accompany
 
