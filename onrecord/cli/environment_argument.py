@@ -116,5 +116,7 @@ def _explained(given: str, problem: OnRecordError) -> OnRecordError:
     if problem.values.get("version") is not None:
         return problem
     problem.next_step = "onrecord env ls lists environments; --env also takes an interpreter or requirements.txt"
-    problem.why = "; ".join(part for part in (problem.why, f"no file and no program is called {given} either") if part)
+    problem.why = "; ".join(
+        part for part in (problem.why, "no program of this name is on the PATH, and no file is here") if part
+    )
     return problem

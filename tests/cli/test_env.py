@@ -74,7 +74,7 @@ def test_every_way_to_name_an_environment(folder: Path, command: Command) -> Non
     assert command("env", "build", sys.executable, "--json", cwd=folder).code == 0
     unknown = command("env", "build", "mein", cwd=folder)
     assert unknown.code == 1
-    assert "near ones: mine; no file and no program is called mein either" in unknown.err
+    assert "near ones: mine; no program of this name is on the PATH, and no file is here" in unknown.err
     assert "onrecord env ls" in unknown.err
     assert "no version 7" in command("env", "build", "mine:7", cwd=folder).err
 
