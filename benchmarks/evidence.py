@@ -21,7 +21,7 @@ from figures import interleaved, print_figure
 
 from onrecord.ledger import merkle
 from onrecord.ledger.audit import audit
-from onrecord.ledger.audit_hashes import BATCH
+from onrecord.ledger.audit_pieces import BATCH
 from onrecord.ledger.codec import encode
 from onrecord.ledger.events import (
     Event,

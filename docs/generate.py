@@ -63,7 +63,9 @@ def _schema_of(schema: str, table: str) -> str:
 
 def _summary(model: Tables, is_view: bool) -> str:
     text = " ".join(str(model.__doc__).split("\n\n")[0].split())
-    return "a view with times that can be read" if is_view else text[0].lower() + text[1:].removesuffix(".")
+    if is_view:
+        return "a view with times that can be read" if not model.TABLES else "a view: the same with the run's id"
+    return text[0].lower() + text[1:].removesuffix(".")
 
 
 def command_reference() -> str:

@@ -32,7 +32,7 @@ def executor_named(target: str) -> Executor:
         return LocalExecutor()
     installed = _installed()
     if target not in installed:
-        raise _unknown(target, known_targets())
+        raise unknown_target(target, known_targets())
     try:
         made: Executor = installed[target].load()()
     except Exception as error:
@@ -51,7 +51,8 @@ def _installed() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def _unknown(target: str, known: tuple[str, ...]) -> UnknownTarget:
+def unknown_target(target: str, known: tuple[str, ...]) -> UnknownTarget:
+    """The error for a name that is none of `known`, with the nearest of them."""
     from difflib import get_close_matches
 
     return UnknownTarget.named(target, known, get_close_matches(target, known, n=1))

@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 # More than people and sweeps write; a command line may be megabytes long, and all of it would be indexed.
 MOST = 1000
 LONGEST_NAME = 200
 LONGEST_VALUE = 1000
+_SHORT = 100
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _OPTION = re.compile(r"--?([^\W\d_][^\s=]*)(?:=(.*))?", re.DOTALL)
@@ -32,9 +34,15 @@ def parameters(arguments: object) -> dict[str, str]:
     """
     words = _words(arguments) if isinstance(arguments, list | tuple) else []
     found: dict[str, str] = {}
-    place = 0
-    while place < len(words) and words[place] != "--" and len(found) < MOST:
-        name, value, place = _next(words, place)
+    place, end = 0, len(words)
+    while place < end and words[place] != "--" and len(found) < MOST:
+        name, value = _named(words[place])
+        place += 1
+        if value is None:
+            value = "true"
+            if place < end and _is_value(words[place]):
+                value = words[place]
+                place += 1
         if name and len(name) <= LONGEST_NAME:
             found[name] = value[:LONGEST_VALUE]
     return found
@@ -46,6 +54,10 @@ def number(text: str) -> float | None:
     >>> number("1e-3"), number("1e999"), number("nan")
     (0.001, None, None)
     """
+    return _cached_number(text) if len(text) <= _SHORT else _number(text)
+
+
+def _number(text: str) -> float | None:
     if not _NUMBER.fullmatch(text):
         return None
     value = float(text)
@@ -53,24 +65,28 @@ def number(text: str) -> float | None:
 
 
 def _words(arguments: Sequence[object]) -> list[str]:
-    return [str(item) for item in arguments if isinstance(item, str | int | float)]
+    return [item if type(item) is str else str(item) for item in arguments if isinstance(item, str | int | float)]
 
 
-def _next(words: list[str], place: int) -> tuple[str, str, int]:
-    # The name is empty where the word is no parameter.
-    word = words[place]
-    option = _OPTION.fullmatch(word) if word.startswith("-") else None
-    if option is None:
-        pair = _PAIR.fullmatch(word) if "=" in word else None
-        return (pair[1], pair[2], place + 1) if pair else ("", "", place + 1)
-    if option[2] is not None:
-        return option[1], option[2], place + 1
-    if place + 1 < len(words) and _is_value(words[place + 1]):
-        return option[1], words[place + 1], place + 2
-    return option[1], "true", place + 1
+def _named(word: str) -> tuple[str, str | None]:
+    """The name of a parameter, empty where the word is none, and its value; None where that is in the next word."""
+    if word.startswith("-"):
+        return _cached_option(word) if len(word) <= _SHORT else _option(word)
+    pair = _PAIR.fullmatch(word) if "=" in word else None
+    return (pair[1], pair[2]) if pair else ("", "")
+
+
+def _option(word: str) -> tuple[str, str | None]:
+    option = _OPTION.fullmatch(word)
+    return (option[1], option[2]) if option else ("", "")
 
 
 def _is_value(word: str) -> bool:
     if word.startswith("-"):
         return word == "-" or number(word) is not None
     return "=" not in word or _PAIR.fullmatch(word) is None
+
+
+# The same options and numbers come again in run after run.
+_cached_option = lru_cache(maxsize=1024)(_option)
+_cached_number = lru_cache(maxsize=1024)(_number)

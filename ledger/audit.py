@@ -1,46 +1,37 @@
 """Is what the ledger says what was written? Every hash is computed again, and every state replayed.
 
-The events' own hashes and the seals are computed in `audit_hashes`, beside the walk here over their order, their
-states and the tree. Both are written for speed and only compare; what is wrong with an event that differs is then
-said by `audit_event`.
+The hashes, the seals, the tree and the order are checked in pieces (`audit_pieces`) by all processors, beside the
+walk over the states (`audit_walk`). Both are written for speed and only compare; what is wrong with an event that
+differs is then said by `audit_event`.
 """
 
 from __future__ import annotations
 
-import re
+import json
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import closing
 from functools import cache
-from operator import itemgetter
 from typing import Any
 
 import attrs
 
-from onrecord.ledger import audit_event, merkle, problems
-from onrecord.ledger.audit_event import Finding, Kind
-from onrecord.ledger.audit_hashes import BATCH, HashCheck
-from onrecord.ledger.events import FileRecorded, PayloadErased, RunImported, RunSealed, RunSubmitted
+from onrecord.ledger import audit_event, problems
+from onrecord.ledger.audit_event import Finding
+from onrecord.ledger.audit_processes import Checks
+from onrecord.ledger.audit_walk import Walk
+from onrecord.ledger.events import PayloadErased, RunSealed
 from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.origin import FIRST_OWN_LEAF, erasures_told, fits_its_events, seal_fits, stored_events
-from onrecord.ledger.projections import tree
 from onrecord.ledger.read_models import differences
 from onrecord.ledger.recorded import Recorded
-from onrecord.ledger.replay import RunsReplay
+from onrecord.ledger.replay import RunsReplay, without_collector
 from onrecord.ledger.run_state import RunState
 from onrecord.ledger.schema import TRIGGERS
-from onrecord.ledger.states import OF_NO_RUN, state_after
 
 _SCHEMA = "SELECT name, type, tbl_name, sql FROM sqlite_master"
 _COLUMNS = ", ".join(RunState.COLUMNS)
-# seq, stream, rseq, type, ts, payload, leaf: as they are in the table, whatever they are.
-_Row = tuple[int, bytes, int, bytes, int, bytes | None, bytes]
-_SHAPE: tuple[set[type[Any]], ...] = ({int}, {bytes}, {int}, {bytes}, {int}, {bytes, type(None)}, {bytes})
-_leaf_of = itemgetter(6)
-# Of a file's event only the digest is needed; nothing else in such a payload can be spelled like this, because
-# a quotation mark inside of a text is escaped.
-_DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})".*,"v":1}\Z', re.DOTALL)
 
 
 @attrs.define
@@ -70,8 +61,8 @@ def audit(journal: Journal, *, sizes: Collection[int] = (), read_models: bool = 
 
     Of the moment when it is called: appends meanwhile go on and are not looked at. `sizes`: the numbers of
     events at which the root is wanted. Without `read_models` only the table of runs is compared with the events,
-    not the tables that catch up. Costs memory for the hashes (32 to 70 bytes an event) and one row a run. Raises
-    LedgerDamaged where SQLite cannot read on.
+    not the tables that catch up. Costs memory for one row a run. What is wrong is read once more, to say what it is.
+    Raises LedgerDamaged where SQLite cannot read on.
     """
     result = Audit()
     try:
@@ -83,25 +74,33 @@ def audit(journal: Journal, *, sizes: Collection[int] = (), read_models: bool = 
 
 def _audit(journal: Journal, result: Audit, sizes: Collection[int], read_models: bool) -> None:
     stored, last = _stored_runs(journal)
-    walk = _Walk(result, sizes)
-    with HashCheck(journal, journal.database.path, last) as hashes:
-        for rows in _batches(journal, last):
-            if not _is_shaped(rows):
-                # They can be neither hashed nor replayed, and nothing behind them fits.
-                _find_misshapen(journal, last, result)
-                return
-            walk.follow(rows)
-            walk.grow(journal)
-        walk.grow(journal, at_least=1)
-        suspects, faults = hashes.answer()
-    _look_again(journal, suspects, result)
+    walk = Walk(journal, last)
+    with Checks(journal, journal.database.path, last) as checks:
+        whole = walk.is_whole()
+        checks.begin(whole)
+        with without_collector():
+            smooth = whole and walk.skim()
+            answer = checks.answer()
+    misshapen = _misshapen(journal, answer.suspects)
+    if not misshapen:
+        _look_again(journal, answer.suspects, result)
+    if smooth and answer.orderly and not misshapen and not result.findings:
+        wrong_nodes, result.events = answer.wrong_nodes, last
+        result.roots = {size: answer.tree.root(size) for size in sizes if size <= last}
+        result.root = answer.tree.root(last).hex()
+    else:
+        walk = Walk(journal, last)
+        if not walk.over_all(sizes) or misshapen:
+            # They can be neither hashed nor replayed, and nothing behind them fits.
+            result.findings = [*walk.findings, *misshapen]
+            return
+        wrong_nodes, result.events = walk.wrong_nodes, walk.tree.size
+        result.roots, result.root = walk.roots, walk.tree.root().hex()
     _check_imports(journal, walk.imports, result)
-    if any(finding.problem == audit_event.MISSHAPEN for finding in result.findings):
-        return
     # The order in which the ledger has them; each finding begins with its event.
-    result.findings.sort(key=lambda finding: int(finding.where.removeprefix("event ")))
-    result.events, result.runs, result.root = walk.tree.size, walk.count_runs(), walk.tree.root().hex()
-    result.findings += walk.wrong_nodes
+    result.findings = sorted([*walk.findings, *result.findings], key=_number_of)
+    result.findings += map(_wrong_node, wrong_nodes)
+    result.runs, result.snapshots, result.objects = walk.count_runs(), walk.snapshots, walk.objects
     result.own_leaf = next((leaf for (leaf,) in journal.fetch(FIRST_OWN_LEAF)), b"")
     erased = _erased_since(journal, last, walk.replay)
     states = walk.rows()
@@ -109,129 +108,17 @@ def _audit(journal: Journal, result: Audit, sizes: Collection[int], read_models:
         # Of a later moment than the row that it would be compared with.
         stored.pop(run_id, None), states.pop(run_id, None)
     _compare_runs(stored, states, result)
-    if _check_database(journal, faults, result) and read_models:
+    if _check_database(journal, answer.faults, result) and read_models:
         result.findings += [Finding(where, problem) for where, problem in differences(journal)]
 
 
-class _Run:
-    """A run on the walk, with its row once it is submitted."""
-
-    __slots__ = ("is_no_run", "row", "run_id", "version")
-
-    def __init__(self, run_id: str) -> None:
-        self.run_id = run_id
-        self.version = 0
-        self.row: RunState | None = None
-        # A stream of facts that belong to no run.
-        self.is_no_run = False
+def _number_of(finding: Finding) -> int:
+    return int(finding.where.removeprefix("event "))
 
 
-class _Walk:
-    """What is known after the events so far."""
-
-    def __init__(self, result: Audit, sizes: Collection[int]) -> None:
-        self.result = result
-        self.seq = 0
-        self.tree = merkle.Frontier()
-        self.replay = RunsReplay()
-        self.runs: dict[bytes, _Run] = {}
-        self.wrong_nodes: list[Finding] = []
-        self.imports: list[tuple[bytes, Recorded]] = []
-        self._counted: set[bytes] = set()
-        self._kinds: dict[bytes, Kind] = {}
-        self._sizes = sorted(set(sizes))
-        self._leaves: list[bytes] = []
-
-    def follow(self, rows: list[_Row]) -> None:
-        """Go on over the next events."""
-        runs, counted, before = self.runs, self._counted, self.seq
-        for seq, stream, version, kind_bytes, at, payload, _ in rows:
-            run = runs.get(stream) or self._new_run(stream)
-            if seq != before + 1 or version != run.version + 1:
-                for problem in audit_event.order_problems(seq, version, run.run_id, before, run.version):
-                    self.result.wrong(f"event {seq}", problem)
-            before, run.version = seq, version
-            if kind_bytes not in counted or run.row is None:
-                self._take(seq, stream, run, kind_bytes, at, payload)
-        self.seq = before
-        self._leaves += map(_leaf_of, rows)
-
-    def count_runs(self) -> int:
-        """How many runs there are events of."""
-        return sum(not run.is_no_run for run in self.runs.values())
-
-    def rows(self) -> dict[str, RunState]:
-        """The table of runs as the events make it."""
-        for run in self.runs.values():
-            if run.row is not None:
-                run.row.head = run.version
-        return self.replay.finish()
-
-    def grow(self, journal: Journal, at_least: int = 4096) -> None:
-        """Take the leaves into the tree once there are so many, and compare the nodes that are stored with it."""
-        if len(self._leaves) < at_least:
-            return
-        before, leaves, made = self.tree.size, self._leaves, list[tuple[int, bytes]]()
-        self._leaves = []
-        # In pieces that end where a root is wanted.
-        while self._sizes and self._sizes[0] <= self.tree.size + len(leaves):
-            size = self._sizes.pop(0)
-            piece = size - self.tree.size
-            made += tree.rows(self.tree.extend(leaves[:piece]))
-            leaves = leaves[piece:]
-            self.result.roots[size] = self.tree.root()
-        made += tree.rows(self.tree.extend(leaves))
-        self._compare_nodes(journal, before, made)
-
-    def _compare_nodes(self, journal: Journal, before: int, made: list[tuple[int, bytes]]) -> None:
-        ids = (before * 64 + 63, self.tree.size * 64 + 63)
-        stored = journal.fetch("SELECT id, hash FROM tree WHERE id > ? AND id <= ?", ids)
-        if not stored or stored == sorted(made):
-            return
-        expected = dict(made)
-        for key, node in stored:
-            if node != expected.get(key):
-                where = f"table tree, height {key % 64} up to event {key // 64}"
-                problem = "the node is not the one that the events make; onrecord rebuild makes it again"
-                self.wrong_nodes.append(Finding(where, problem))
-
-    def _new_run(self, stream: bytes) -> _Run:
-        run = self.runs[stream] = _Run(id_text(stream))
-        return run
-
-    def _kind(self, kind_bytes: bytes) -> Kind:
-        kind = self._kinds.get(kind_bytes)
-        if kind is None:
-            kind = self._kinds[kind_bytes] = audit_event.kind_of(kind_bytes)
-            if kind.counts_only:
-                self._counted.add(kind_bytes)
-        return kind
-
-    def _take(self, seq: int, stream: bytes, run: _Run, kind_bytes: bytes, at: int, payload: bytes | None) -> None:
-        """An event that moves the state, or whose content the audit needs."""
-        kind = self._kind(kind_bytes)
-        status = run.row.status if run.row else None
-        if state_after(status, kind.text) is None:
-            before = status or "of a run that does not exist"
-            self.result.wrong(f"event {seq}", f"{kind.text} cannot follow the state {before}")
-        run.is_no_run = run.row is None and kind.text in OF_NO_RUN
-        if kind.text == FileRecorded.type:
-            digest = _DIGEST.search(payload or b"")
-            if digest:
-                self.result.objects.add(digest[1].decode())
-                return
-        recorded = Recorded.stored(seq, run.run_id, run.version, kind.text, at, payload)
-        if kind.moves:
-            self.replay.take(recorded)
-            run.row = self.replay.states.get(run.run_id)
-        if kind.text == RunImported.type:
-            self.imports.append((stream, recorded))
-        if kind.is_read:
-            event = recorded.event
-            if isinstance(event, RunSubmitted) and event.snapshot_id:
-                self.result.snapshots.add(event.snapshot_id)
-            elif isinstance(event, FileRecorded):
-                self.result.objects.add(event.digest)
+def _wrong_node(key: int) -> Finding:
+    where = f"table tree, height {key % 64} up to event {key // 64}"
+    return Finding(where, "the node is not the one that the events make; onrecord rebuild makes it again")
 
 
 def _look_again(journal: Journal, suspects: list[int], result: Audit) -> None:
@@ -277,22 +164,16 @@ def _erased_since(journal: Journal, last: int, replay: RunsReplay) -> set[str]:
     return {id_text(row[1]) for row in rows}
 
 
-def _is_shaped(rows: list[_Row]) -> bool:
-    kinds = [set(map(type, column)) for column in zip(*rows, strict=True)]
-    return all(kind <= allowed for kind, allowed in zip(kinds, _SHAPE, strict=True))
-
-
-def _find_misshapen(journal: Journal, last: int, result: Audit) -> None:
+def _misshapen(journal: Journal, suspects: list[int]) -> list[Finding]:
     # STRICT keeps SQL from storing other types, and not a damaged page from holding them.
     rows = journal.fetch(
-        "SELECT seq FROM events WHERE seq <= ? AND ("
+        "SELECT seq FROM events WHERE seq IN (SELECT value FROM json_each(?)) AND ("
         "(typeof(stream), typeof(rseq), typeof(type), typeof(ts), typeof(pcommit), typeof(leaf))"
         " != ('blob', 'integer', 'text', 'integer', 'blob', 'blob')"
         " OR typeof(salt) NOT IN ('blob', 'null') OR typeof(payload) NOT IN ('blob', 'null')) ORDER BY seq",
-        (last,),
+        (json.dumps(suspects),),
     )
-    for (seq,) in rows:
-        result.wrong(f"event {seq}", audit_event.MISSHAPEN)
+    return [Finding(f"event {seq}", audit_event.MISSHAPEN) for (seq,) in rows]
 
 
 def _stored_runs(journal: Journal) -> tuple[dict[str, tuple[Any, ...]], int]:
@@ -302,21 +183,6 @@ def _stored_runs(journal: Journal) -> tuple[dict[str, tuple[Any, ...]], int]:
         f"SELECT (SELECT coalesce(max(seq), 0) FROM events), {_COLUMNS} FROM (SELECT 1) LEFT JOIN runs"  # noqa: S608
     )
     return {row[2]: row[1:] for row in rows if row[1] is not None}, rows[0][0]
-
-
-def _batches(journal: Journal, last: int) -> Iterator[list[_Row]]:
-    after = -(2**63)
-    while True:
-        # The type as bytes: text that is not UTF-8 is a finding, not the end of the audit.
-        rows = journal.fetch(
-            "SELECT seq, stream, rseq, CAST(type AS BLOB), ts, payload, leaf FROM events"
-            " WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
-            (after, last, BATCH),
-        )
-        if not rows:
-            return
-        yield rows
-        after = rows[-1][0]
 
 
 def _compare_runs(stored: dict[str, tuple[Any, ...]], states: dict[str, RunState], result: Audit) -> None:

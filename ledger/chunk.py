@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from onrecord.ledger import chunk_v1, columns
 from onrecord.ledger.events import RunMetrics, Series
+from onrecord.ledger.parsing import parsed
 from onrecord.ledger.shapes import is_int64
 
 MAGIC = b"RLM\x01"
@@ -23,6 +24,10 @@ _LENGTH = struct.Struct(">I")
 _CODES = {"float64": "d", "int64": "q", "json": None}
 # A column of equal differences takes a few bytes for any count: a strange header must not ask for all memory.
 _MOST_POINTS = 2**26
+# A column of one number: its form, then the number.
+_SIZE = 9
+_WITH_STEP = {"float64": struct.Struct("<BdBqBq"), "int64": struct.Struct("<BqBqBq")}
+_WITHOUT_STEP = {"float64": struct.Struct("<BdBq"), "int64": struct.Struct("<BqBq")}
 _UNREADABLE = (
     zlib.error, struct.error, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError,
 )  # fmt: skip
@@ -85,6 +90,52 @@ def unpack_one(payload: bytes, place: int) -> Series | None:
         return None
 
 
+# Name, kind, number (NaN is one), step and time of a point.
+Point = tuple[str, str, float, int | None, int]
+
+
+class SinglePoints(NamedTuple):
+    """The series of a chunk that has one point of each."""
+
+    series: list[Point]
+    spool_end: int
+
+
+def single_points(payload: bytes) -> SinglePoints | None:
+    """The points of a chunk in which every series is one number: what a script that logs now and then makes.
+
+    None where there is anything else in it, or where `unpack` gives None. A tenth of the work of `unpack`.
+    """
+    try:
+        header, position = _header(payload)
+        if header is None or header["v"] != RunMetrics.version:
+            return None
+        points = []
+        for entry in header["series"]:
+            sizes, kind, name = entry["sizes"], entry["kind"], entry["name"]
+            if type(name) is not str or entry["count"] != 1 or type(entry["count"]) is not int:
+                return None
+            with_step = sizes == [_SIZE, _SIZE, _SIZE]
+            if with_step:
+                form, number, form_of_step, step, form_of_time, at = _WITH_STEP[kind].unpack_from(payload, position)
+            elif sizes == [_SIZE, 0, _SIZE]:
+                form, number, form_of_time, at = _WITHOUT_STEP[kind].unpack_from(payload, position)
+                form_of_step, step = columns.RAW, None
+            else:
+                return None
+            if not form == form_of_step == form_of_time == columns.RAW:
+                return None
+            points.append((name, kind, float(number), step, at))
+            position += sum(sizes)
+        start, end = header["spool"]
+    except _UNREADABLE:
+        return None
+    # A size of 9.0 equals 9, but is none.
+    if type(position) is not int or position != len(payload) or not (is_int64(start) and is_int64(end)):
+        return None
+    return SinglePoints(points, end)
+
+
 def _series_at(version: int, entry: dict[str, Any], payload: bytes, position: int) -> Series:
     parts = []
     for size in entry["sizes"]:
@@ -98,7 +149,7 @@ def _header(payload: bytes) -> tuple[dict[str, Any] | None, int]:
         return None, 0
     (length,) = _LENGTH.unpack_from(payload, 4)
     start = 4 + _LENGTH.size
-    header = json.loads(payload[start : start + length])
+    header = parsed(payload[start : start + length])
     if type(header.get("v")) is not int or not 1 <= header["v"] <= RunMetrics.version:
         return None, 0
     return header, start + length

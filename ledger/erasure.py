@@ -26,6 +26,8 @@ from onrecord.ledger.states import TERMINAL
 
 _KEPT = (RunSealed.type, RunImported.type, PayloadErased.type)
 _PAUSE_SECONDS = 0.05
+# How the tables of a read model name a run, and what that is of a run's id.
+_OF_RUN = {"run_id": "?", "run": "(SELECT seq FROM runs WHERE run_id = ?)"}
 
 
 def erase(
@@ -179,11 +181,12 @@ def _forget(connection: sqlite3.Connection, projection: Projection, run_id: str)
         return
     for table in projection.TABLES:
         columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))}
-        if "run_id" not in columns or _is_virtual(connection, table):
+        if columns.isdisjoint(_OF_RUN) or _is_virtual(connection, table):
             connection.execute("UPDATE projections SET version = -1 WHERE name = ?", (projection.NAME,))
             make_current(connection)
             return
-        connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608 - our own table names
+        for column in columns.intersection(_OF_RUN):
+            connection.execute(f"DELETE FROM {table} WHERE {column} = {_OF_RUN[column]}", (run_id,))  # noqa: S608
 
 
 def _is_virtual(connection: sqlite3.Connection, table: str) -> bool:

@@ -65,6 +65,14 @@ class RunPreparing(Event):
 
 
 @attrs.frozen(kw_only=True)
+class RunPlaced(Event):
+    """What the run was given of its target: the numbers of its GPUs."""
+
+    type: ClassVar[str] = "run.placed"
+    gpus: list[int]
+
+
+@attrs.frozen(kw_only=True)
 class RunRunning(Event):
     """The script runs: `pid` with its start in clock ticks since boot `boot_id`, `started_at` in microseconds."""
 
@@ -166,6 +174,27 @@ class FileRecorded(Event):
     bytes_stored: int = 0
 
 
+@attrs.frozen(kw_only=True)
+class FileRemoved(Event):
+    """A file that was recorded is not in the run's folder any more; its contents so far stay in the history."""
+
+    type: ClassVar[str] = "run.file_removed"
+    durable: ClassVar[bool] = False
+    name: str
+
+
+@attrs.frozen(kw_only=True)
+class WorkingCopyReleased(Event):
+    """All files of the run are on record, and its folder gives up large ones that the objects hold: how many, bytes.
+
+    What is not in the folder after this is no removal.
+    """
+
+    type: ClassVar[str] = "run.working_copy_released"
+    files: int
+    bytes: int
+
+
 @attrs.frozen
 class Series:
     """Points of one metric, in the order in which they were logged.
@@ -265,9 +294,9 @@ class Erased:
 REGISTRY: dict[str, type[Event]] = {
     kind.type: kind
     for kind in (
-        RunSubmitted, RunQueued, RunPreparing, RunRunning, CancelRequested, RunFinalizing, RunCompleted,
-        RunFailed, RunCanceled, RunSealed, RunTagged, PropertiesAdded, FileRecorded, RunMetrics,
-        PayloadErased, RunImported, RunEvidence, EnvironmentRegistered,
+        RunSubmitted, RunQueued, RunPlaced, RunPreparing, RunRunning, CancelRequested, RunFinalizing, RunCompleted,
+        RunFailed, RunCanceled, RunSealed, RunTagged, PropertiesAdded, FileRecorded, FileRemoved,
+        WorkingCopyReleased, RunMetrics, PayloadErased, RunImported, RunEvidence, EnvironmentRegistered,
     )
 }  # fmt: skip
 AnyEvent = Event | Unknown | Erased

@@ -10,14 +10,14 @@ from typing import NamedTuple
 from onrecord.ledger.errors import BadCursor
 from onrecord.ledger.filter_tree import Order, Scalar
 
-_VERSION = 1
+_VERSION = 2
 
 
 class Cursor(NamedTuple):
-    """The values of the order's keys of the last run (None: it has none), and its id, or without keys its seq."""
+    """The values of the order's keys of the last run (None: it has none), and its `seq`."""
 
     keys: tuple[Scalar | None, ...]
-    tie: str | int
+    tie: int
 
 
 def encode(cursor: Cursor, order: tuple[Order, ...]) -> str:
@@ -33,7 +33,7 @@ def decode(text: str, order: tuple[Order, ...]) -> Cursor:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         version, signature, keys, tie = json.loads(raw)
         scalars = all(key is None or _is_scalar(key) for key in keys)
-        whole = isinstance(keys, list) and scalars and isinstance(tie, str if order else int) and _is_scalar(tie)
+        whole = isinstance(keys, list) and scalars and isinstance(tie, int) and _is_scalar(tie)
     except (ValueError, TypeError, RecursionError):
         raise _bad(text, "it is not one that a page ended with") from None
     if not whole or version != _VERSION:

@@ -14,10 +14,10 @@ from onrecord.ledger.filter_fields import COLUMNS
 from onrecord.ledger.filter_sql import Compiler, Sql, phrase
 from onrecord.ledger.filter_tree import And, Compare, Exists, Field, Kin, Matches, Node, OneOf, Order, Words
 
-_OF_METRICS = "metrics AS d INDEXED BY metrics_by_value"
-_OF_NUMBERS = "params AS d INDEXED BY params_by_number"
-_OF_TEXTS = "params AS d INDEXED BY params_by_text"
-_JOIN = " CROSS JOIN runs AS r ON r.run_id = d.run_id"
+_OF_METRICS = "run_metrics AS d INDEXED BY metrics_by_value"
+_OF_NUMBERS = "run_params AS d INDEXED BY params_by_number"
+_OF_TEXTS = "run_params AS d INDEXED BY params_by_text"
+_JOIN = " CROSS JOIN runs AS r ON r.seq = d.run"
 # Column of runs -> its index, for equality and for ranges.
 _RUN_INDEXES = {
     "experiment": "runs_experiment",
@@ -33,14 +33,14 @@ class Drive(NamedTuple):
     """Rows of an index: `source` and `where` give each run that fulfils the condition once.
 
     `counted` is the part of the source that tells how many they are; `part` the condition, `run` the column with
-    the run's id.
+    the run's `seq`.
     """
 
     part: Node
     source: str
     counted: str
     where: Sql
-    run: str = "r.run_id"
+    run: str = "r.seq"
 
 
 class Walk(NamedTuple):
@@ -74,13 +74,13 @@ def drive(node: Node, compiler: Compiler) -> Drive | None:
             this, other = ("descendant", "ancestor") if side == "descendant" else ("ancestor", "descendant")
             where = Sql(f"d.{other} = ?", (compiler.whole(run),))
             source = f"families AS d CROSS JOIN runs AS r ON r.run_id = d.{this}"
-            return Drive(node, source, "families AS d", where, f"d.{this}")
+            return Drive(node, source, "families AS d", where)
         case Words(text):
             if not compiler.full_text():
                 return None
             # A table's name, not its alias, is what MATCH takes.
             where = Sql("search MATCH ?", (phrase(text),))
-            return Drive(node, "search CROSS JOIN runs AS r ON r.seq = search.rowid", "search", where)
+            return Drive(node, "search CROSS JOIN runs AS r ON r.seq = search.rowid", "search", where, "search.rowid")
         case Compare() | OneOf() | Exists() | Matches():
             return _drive_of_run(node, compiler) if node.field.table == "runs" else _drive_of_entry(node, compiler)
         case _:
@@ -104,10 +104,10 @@ def _drive_of_entry(node: Compare | OneOf | Exists | Matches, compiler: Compiler
         return None
     if field.table == "params":
         return _drive_of_param(node, compiler)
-    source = _OF_METRICS if field.table == "metrics" else f"{field.table} AS d INDEXED BY {field.table}_by_name"
+    source = _OF_METRICS if field.table == "metrics" else f"run_{field.table} AS d INDEXED BY {field.table}_by_name"
     test = compiler.test(node, "d")
     where = Sql(f"d.name = ? AND {test.text}", (field.name, *test.values))
-    return Drive(node, source + _JOIN, source, where, "d.run_id")
+    return Drive(node, source + _JOIN, source, where, "d.run")
 
 
 def _drive_of_param(node: Compare | OneOf | Exists, compiler: Compiler) -> Drive | None:
@@ -115,10 +115,10 @@ def _drive_of_param(node: Compare | OneOf | Exists, compiler: Compiler) -> Drive
     if isinstance(node, Compare) and not isinstance(node.value, str):
         test = compiler.test(node, "d")
         where = Sql(f"d.name = ? AND {test.text}", (name, *test.values))
-        return Drive(node, _OF_NUMBERS + _JOIN, _OF_NUMBERS, where, "d.run_id")
+        return Drive(node, _OF_NUMBERS + _JOIN, _OF_NUMBERS, where, "d.run")
     if isinstance(node, Compare) and node.operator == "=" and number(str(node.value)) is None:
         where = Sql("d.name = ? AND d.number IS NULL AND d.value = ?", (name, node.value))
-        return Drive(node, _OF_TEXTS + _JOIN, _OF_TEXTS, where, "d.run_id")
+        return Drive(node, _OF_TEXTS + _JOIN, _OF_TEXTS, where, "d.run")
     return None
 
 
@@ -132,14 +132,14 @@ def walks(order: Order, parts: tuple[Node, ...], compiler: Compiler) -> list[Wal
         column = COLUMNS["created"].sql
         tests = [drive(part, compiler) for part in parts if _is_about(part, field)]
         where = _all([test.where for test in tests if test is not None])
-        return [Walk("runs AS r INDEXED BY runs_created", where, column, "r.run_id", float)]
+        return [Walk("runs AS r INDEXED BY runs_created", where, column, "r.seq", float)]
     found = list(_walks_of_entries(field, parts, compiler))
     if not found:
         return None
     if order.descending:
         found.reverse()
     if not any(_is_about(part, field) for part in parts):
-        found.append(Walk("runs AS r", Sql("1"), "NULL", "r.run_id", None))
+        found.append(Walk("runs AS r", Sql("1"), "NULL", "r.seq", None))
     return found
 
 
@@ -152,7 +152,7 @@ def _walks_of_entries(field: Field, parts: tuple[Node, ...], compiler: Compiler)
             named = Sql(f"d.name = ? AND {holding}", (field.name,))
             where = _all([found.where for found in narrowing] or [named])
             parts_held = tuple(found.part for found in narrowing)
-            yield Walk(source + _JOIN, where, column, "d.run_id", type_held, parts_held)
+            yield Walk(source + _JOIN, where, column, "d.run", type_held, parts_held)
 
 
 def _stretches(field: Field) -> list[tuple[str, str, str, type[str] | type[float]]]:
@@ -165,7 +165,7 @@ def _stretches(field: Field) -> list[tuple[str, str, str, type[str] | type[float
             (_OF_TEXTS, "d.number IS NULL", "d.value", str),
         ]
     if field.table in ("tags", "properties"):
-        return [(f"{field.table} AS d INDEXED BY {field.table}_by_name", "1", "d.value", str)]
+        return [(f"run_{field.table} AS d INDEXED BY {field.table}_by_name", "1", "d.value", str)]
     return []
 
 

@@ -44,18 +44,18 @@ class Compiler:
     """Makes SQL of conditions.
 
     `find` gives the full id behind `@last` or the start of an id; `full_text` says whether the table `search` is
-    a full-text index. `run` is the column that has the run's id: where it is one of the index that is walked, a
+    a full-text index. `run` is the column that has the run's `seq`: where it is one of the index that is walked, a
     run is looked up only when the conditions on its metrics, params, tags and properties hold.
     """
 
-    def __init__(self, find: Callable[[str], str], full_text: Callable[[], bool], run: str = "r.run_id") -> None:
+    def __init__(self, find: Callable[[str], str], full_text: Callable[[], bool], run: str = "r.seq") -> None:
         self.find = find
         self.full_text = full_text
-        self._this = f"e.run_id = {run} AND e.name = ?"
+        self._this = f"e.run = {run} AND e.name = ?"
         self._run = run
 
     def beside(self, run: str) -> Compiler:
-        """The same with the run's id in another column."""
+        """The same with the run's `seq` in another column."""
         return self if run == self._run else Compiler(self.find, self.full_text, run)
 
     def condition(self, node: Node) -> Sql:
@@ -142,18 +142,18 @@ class Compiler:
 
     def _kin(self, side: str, run: str) -> Sql:
         this, other = ("descendant", "ancestor") if side == "descendant" else ("ancestor", "descendant")
-        where = f"f.{this} = {self._run} AND f.{other} = ?"
+        where = f"f.{this} = r.run_id AND f.{other} = ?"
         return Sql(f"EXISTS (SELECT 1 FROM families AS f WHERE {where})", (self.whole(run),))  # noqa: S608
 
     def _words(self, text: str) -> Sql:
         if self.full_text():
-            return Sql("r.seq IN (SELECT rowid FROM search WHERE search MATCH ?)", (phrase(text),))
+            return Sql(f"{self._run} IN (SELECT rowid FROM search WHERE search MATCH ?)", (phrase(text),))  # noqa: S608
         tests = " OR ".join(f"instr(lower({column}), ?)" for column in _SEARCHED)
         if not any(map(str.isalnum, text)):
             # No word is in it, so none is found, as with the index.
             return Sql("0")
         values = (lowered(text),) * len(_SEARCHED)
-        return Sql(f"r.seq IN (SELECT rowid FROM search WHERE {tests})", values)  # noqa: S608
+        return Sql(f"{self._run} IN (SELECT rowid FROM search WHERE {tests})", values)  # noqa: S608
 
 
 def phrase(text: str) -> str:
@@ -169,7 +169,7 @@ def lowered(text: str) -> str:
 def _entries(field: Field) -> str:
     if field.table not in KEYED:
         raise _impossible(f"there is no table {field.table!r}")
-    return f"{field.table} AS e"
+    return f"run_{field.table} AS e"
 
 
 def _column_of_entry(field: Field, value: Scalar) -> str:

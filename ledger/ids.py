@@ -14,6 +14,9 @@ from onrecord.ledger.errors import BadRunId
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 LENGTH = 26
 _VALUES = {character: value for value, character in enumerate(ALPHABET)}
+# Two characters at a time, for a rebuild spells the id of every run.
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
+_SHIFTS = range(120, -1, -10)
 # Crockford: what a person misreads decodes to what was meant.
 _MISREAD = str.maketrans({"o": "0", "i": "1", "l": "1", "-": None})
 
@@ -31,7 +34,7 @@ def new_id(milliseconds: int, random: bytes) -> bytes:
 def encode(identity: bytes) -> str:
     """26 characters for 16 bytes; texts sort as the bytes do."""
     value = int.from_bytes(identity, "big")
-    return "".join(ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])
 
 
 @lru_cache(maxsize=4096)

@@ -71,6 +71,11 @@ class Frontier:
             level, first, height = parents(level), first >> 1, height + 1
         return made
 
+    @property
+    def subtrees(self) -> Mapping[int, bytes]:
+        """The roots of its complete subtrees, by height; with `size` they are the whole tree."""
+        return self._waiting
+
     def root(self) -> bytes:
         """The root over all leaves so far, 32 bytes."""
         if not self._waiting:
@@ -88,5 +93,7 @@ def root_of(leaves: Iterable[bytes]) -> bytes:
         return EMPTY
     while len(level) > 1:
         # What has no right neighbour goes up as it is.
-        level = parents(level) + level[len(level) & ~1 :]
+        last = level[-1:] if len(level) & 1 else []
+        level = parents(level)
+        level += last
     return level[0]

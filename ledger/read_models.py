@@ -12,11 +12,9 @@ from collections.abc import Iterator
 from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.projections import LAZY, Projection
-from onrecord.ledger.recorded import Recorded
-from onrecord.ledger.replay import run_script
+from onrecord.ledger.replay import Sorter, run_script
 from onrecord.ledger.shadow import temporary
 
-_BATCH = 4096
 # Of one table: a read model that went wrong as a whole need not be listed row by row.
 _MOST = 20
 
@@ -47,14 +45,9 @@ def _replay(connection: sqlite3.Connection, projection: Projection, last: int) -
         " ORDER BY seq",
         (last, *projection.TYPES),
     )
-    while batch := rows.fetchmany(_BATCH):
-        projection.apply(
-            connection,
-            [
-                Recorded.stored(seq, id_text(stream), version, kind, at, payload)
-                for seq, stream, version, kind, at, payload in batch
-            ],
-        )
+    sorter = Sorter(connection, [projection])
+    while sorter.sort(rows) is not None:
+        sorter.give()
 
 
 def _compare(connection: sqlite3.Connection, table: str) -> Iterator[tuple[str, str]]:
@@ -70,6 +63,16 @@ def _compare(connection: sqlite3.Connection, table: str) -> Iterator[tuple[str, 
             f"SELECT * FROM {one}.{table} EXCEPT SELECT * FROM {other}.{table} LIMIT {_MOST}"  # noqa: S608
         )
         for row in rows.fetchall():
-            key = ", ".join(str(value) for name, value in zip(names, row, strict=True) if name in keys)
+            words = [
+                (name, _run_id(connection, value) if name == "run" else value)
+                for name, value in zip(names, row, strict=True)
+            ]
+            key = ", ".join(str(value) for name, value in words if name in keys)
             rest = ", ".join(f"{name} {value!r}" for name, value in zip(names, row, strict=True) if name not in keys)
             yield f"table {table}, {key}", f"it says {rest}; {says} (onrecord rebuild makes it again)"
+
+
+def _run_id(connection: sqlite3.Connection, seq: int) -> str:
+    """The id of the run whose first event has this number, or the number where there is none."""
+    row = connection.execute("SELECT stream FROM events WHERE seq = ?", (seq,)).fetchone()
+    return id_text(row[0]) if row else str(seq)

@@ -13,35 +13,40 @@ class Recorded:
     readers want the content of a few types only, and decoding is most of the cost of reading.
     """
 
-    __slots__ = ("_event", "_payload", "at", "run_id", "seq", "type", "version")
+    __slots__ = ("_event", "at", "payload", "run", "run_id", "seq", "type", "version")
 
-    def __init__(self, seq: int, run_id: str, version: int, type: str, at: int, event: AnyEvent) -> None:
+    def __init__(
+        self,
+        seq: int,
+        run_id: str,
+        version: int,
+        type: str,
+        at: int,
+        event: AnyEvent | None,
+        payload: bytes | None = None,
+        run: int = 0,
+    ) -> None:
         self.seq = seq
         self.run_id = run_id
         self.version = version
         self.type = type
         self.at = at
-        self._event: AnyEvent | None = event
-        self._payload: bytes | None = None
+        self._event = event
+        # As it is stored, None where it was erased; not there of one that was not read from the ledger.
+        self.payload = payload
+        # The `seq` of the run's first event, by which read models name the run; 0 where nobody asked for it.
+        self.run = run
 
     @classmethod
     def stored(cls, seq: int, run_id: str, version: int, type: str, at: int, payload: bytes | None) -> Recorded:
         """An event as its row has it; a payload of None was erased."""
-        recorded = cls.__new__(cls)
-        recorded.seq = seq
-        recorded.run_id = run_id
-        recorded.version = version
-        recorded.type = type
-        recorded.at = at
-        recorded._event = None
-        recorded._payload = payload
-        return recorded
+        return cls(seq, run_id, version, type, at, None, payload)
 
     @property
     def event(self) -> AnyEvent:
         """What happened."""
         if self._event is None:
-            self._event = decode(self.type, self._payload)
+            self._event = decode(self.type, self.payload)
         return self._event
 
     def __eq__(self, other: object) -> bool:

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import gc
+import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from onrecord.ledger.erasures import Erasures
 from onrecord.ledger.ids import encode as id_text
-from onrecord.ledger.projections import ALL, HOT, LAZY, Tables
+from onrecord.ledger.projections import ALL, HOT, LAZY, Projection, Tables
 from onrecord.ledger.recorded import Recorded
-from onrecord.ledger.run_state import TYPES, RunState
+from onrecord.ledger.run_state import SAYING, RunState
 from onrecord.ledger.schema import NOT_LAZY
+from onrecord.ledger.states import TABLE
 
 Progress = Callable[[int, int], None]
 Row = tuple[int, bytes, int, str, int, bytes | None]
 
+_VIEW = re.compile(r"CREATE VIEW (\w+)")
 INDEX = ("CREATE INDEX", "CREATE UNIQUE INDEX")
 _BATCH = 10_000
+_PLACING = ("payload.erased", "run.imported")
 # Chunks of points are large: no more of them at a time than memory has room for.
 _BATCH_BYTES = 16 * 1024 * 1024
 _EVENTS = "SELECT seq, stream, rseq, type, ts, payload FROM events"
-_DECODED = frozenset(kind for projection in LAZY for kind in projection.TYPES)
 
 
 class RunsReplay:
@@ -37,13 +40,23 @@ class RunsReplay:
         self._numbers: dict[str, int] = {}
         self._erasures = Erasures()
 
+    def count(self, run_id: str, head: int, kind: str) -> None:
+        """Go on to an event, the run's `head`th, of which nothing more is known than its type, or need be."""
+        state = self.states.get(run_id)
+        if state is not None:
+            state.head = head
+            state.status = TABLE.get((state.status, kind), state.status)
+
     def take(self, recorded: Recorded) -> None:
         """Go one event on. One of a run that was never submitted has no row; the audit names it."""
         if recorded.type == "run.submitted":
             self.states[recorded.run_id] = RunState.submitted(recorded, self._next_number)
-        elif recorded.run_id in self.states:
-            self.states[recorded.run_id].take(recorded)
-            self._erasures.take(recorded)
+            return
+        state = self.states.get(recorded.run_id)
+        if state is not None:
+            state.take(recorded)
+            if recorded.type in _PLACING:
+                self._erasures.take(recorded)
 
     def note(self, recorded: Recorded) -> None:
         """Hear of an erasure that came after the last event to be taken: payloads before it may be gone."""
@@ -68,34 +81,71 @@ class RunsReplay:
         return number
 
 
+class Sorter:
+    """Sorts events into what each read model takes of them, and gives them to it."""
+
+    def __init__(self, connection: sqlite3.Connection, models: Sequence[Projection] | None = None) -> None:
+        self._connection = connection
+        # Of each run the `seq` of its first event, and its id.
+        self._runs: dict[bytes, tuple[int, str]] = {}
+        models = LAZY if models is None else models
+        self._batches: list[tuple[Projection, list[Recorded]]] = [(model, []) for model in models]
+        self._takers = {
+            kind: tuple(batch.append for model, batch in self._batches if kind in model.TYPES)
+            for kind in {kind for model in models for kind in model.TYPES}
+        }
+
+    def sort(self, rows: Iterable[Row], replay: RunsReplay | None = None) -> int | None:
+        """Take the next events, in the order of `seq`; the last one's, None after the end.
+
+        `replay` gets those that the table of runs is made of.
+        """
+        runs, takers, kinds = self._runs, self._takers, SAYING if replay is not None else frozenset()
+        reached, room, left = None, _BATCH_BYTES, _BATCH
+        for seq, stream, rseq, kind, at, payload in rows:
+            run, run_id = runs.get(stream) or self._first(stream, seq, rseq)
+            appends = takers.get(kind, ())
+            if appends or kind in kinds:
+                recorded = Recorded(seq, run_id, rseq, kind, at, None, payload, run)
+                for append in appends:
+                    append(recorded)
+                if replay is not None:
+                    replay.take(recorded)
+                room -= len(payload or b"")
+            elif replay is not None:
+                replay.count(run_id, rseq, kind)
+            reached, left = seq, left - 1
+            if left <= 0 or room <= 0:
+                break
+        return reached
+
+    def give(self, positions: Mapping[str, int] | None = None) -> None:
+        """Let each read model take what was sorted for it; of what is up to its position, it has all already."""
+        for model, batch in self._batches:
+            position = positions[model.NAME] if positions else 0
+            model.apply(self._connection, [one for one in batch if one.seq > position] if position else batch)
+            batch.clear()
+
+    def _first(self, stream: bytes, seq: int, rseq: int) -> tuple[int, str]:
+        if rseq != 1:
+            sql = "SELECT seq FROM events WHERE stream = ? ORDER BY rseq LIMIT 1"
+            seq = self._connection.execute(sql, (stream,)).fetchone()[0]
+        found = self._runs[stream] = seq, id_text(stream)
+        return found
+
+
 def project_batch(connection: sqlite3.Connection) -> bool:
     """Bring the lazy projections up to 10,000 events forward; whether there may be more."""
     positions = dict(connection.execute("SELECT name, seq FROM projections").fetchall())
     start = min(positions[projection.NAME] for projection in LAZY)
-    cursor = connection.execute(f"{_EVENTS} WHERE seq > ? ORDER BY seq", (start,))
-    rows = next(_batches(cursor), [])
+    sorter, cursor = Sorter(connection), connection.execute(f"{_EVENTS} WHERE seq > ? ORDER BY seq", (start,))
+    reached = sorter.sort(cursor)
     cursor.close()
-    batch = _wanted(rows, {})
-    for projection in LAZY:
-        position, types = positions[projection.NAME], projection.TYPES
-        projection.apply(connection, [one for one in batch if one.type in types and one.seq > position])
-    if not rows:
+    if reached is None:
         return False
-    reached = rows[-1][0]
+    sorter.give({projection.NAME: positions[projection.NAME] for projection in LAZY})
     connection.execute("UPDATE projections SET seq = max(seq, ?) WHERE name NOT IN (?, ?)", (reached, *NOT_LAZY))
     return bool(connection.execute("SELECT max(seq) > ? FROM events", (reached,)).fetchone()[0])
-
-
-def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    batch, size = list[Row](), 0
-    for row in rows:
-        batch.append(row)
-        size += len(row[5] or b"")
-        if len(batch) == _BATCH or size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def rebuild(connection: sqlite3.Connection, progress: Progress | None = None) -> int:
@@ -118,15 +168,12 @@ def rebuild(connection: sqlite3.Connection, progress: Progress | None = None) ->
 def fill(connection: sqlite3.Connection, progress: Progress | None = None) -> int:
     """Take all events into the empty tables of every projection; returns how many there were."""
     total = int(connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])
-    replay, run_ids, done = RunsReplay(), dict[bytes, str](), 0
+    replay, sorter, done = RunsReplay(), Sorter(connection), 0
     cursor = connection.execute(f"{_EVENTS} ORDER BY seq")
-    with _without_collector():
-        for rows in _batches(cursor):
-            batch = _wanted(rows, run_ids, replay)
-            for projection in LAZY:
-                types = projection.TYPES
-                projection.apply(connection, [one for one in batch if one.type in types])
-            done += len(rows)
+    with without_collector():
+        while (reached := sorter.sort(cursor, replay)) is not None:
+            sorter.give()
+            done = reached
             if progress is not None:
                 progress(done, total)
         for recorded in _hidden_erasures(connection):
@@ -136,7 +183,8 @@ def fill(connection: sqlite3.Connection, progress: Progress | None = None) -> in
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
+    """No collection of cycles meanwhile, in code that makes none."""
     # All runs are in memory, and the collector of cycles would look at every one of them again and again.
     enabled = gc.isenabled()
     gc.disable()
@@ -147,28 +195,14 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _wanted(rows: Sequence[Row], run_ids: dict[bytes, str], replay: RunsReplay | None = None) -> list[Recorded]:
-    # The events that a lazy projection takes; the run of each, told by `run_ids`, is spelled once.
-    batch = []
-    for seq, stream, rseq, kind, at, payload in rows:
-        run_id = run_ids.get(stream)
-        if run_id is None:
-            run_id = run_ids[stream] = id_text(stream)
-        if kind in _DECODED or (replay is not None and kind in TYPES):
-            recorded = Recorded.stored(seq, run_id, rseq, kind, at, payload)
-            if kind in _DECODED:
-                batch.append(recorded)
-            if replay is not None:
-                replay.take(recorded)
-        elif replay is not None and run_id in replay.states:
-            replay.states[run_id].head = rseq
-    return batch
-
-
 def fill_runs(connection: sqlite3.Connection) -> None:
     """Make the empty table of runs from all events."""
-    rows = connection.execute(f"{_EVENTS} ORDER BY seq")
-    HOT.insert(connection, replayed_runs(rows, _hidden_erasures(connection)).values())
+    replay, sorter, cursor = RunsReplay(), Sorter(connection, ()), connection.execute(f"{_EVENTS} ORDER BY seq")
+    while sorter.sort(cursor, replay) is not None:
+        pass
+    for recorded in _hidden_erasures(connection):
+        replay.note(recorded)
+    HOT.insert(connection, replay.finish().values())
 
 
 def _hidden_erasures(connection: sqlite3.Connection) -> list[Recorded]:
@@ -202,14 +236,20 @@ def _make_tables(connection: sqlite3.Connection, models: Iterable[Tables]) -> li
     # New, empty tables; the statements that make their indexes are left to the caller.
     indexes = []
     for model in models:
-        for table in model.TABLES:
-            connection.execute(f"DROP TABLE IF EXISTS {table}")
+        for name in (*model.TABLES, *_VIEW.findall(model.SCHEMA)):
+            _drop(connection, name)
         for statement in statements(model.SCHEMA):
             if statement.startswith(INDEX):
                 indexes.append(statement)
             else:
                 connection.execute(statement)
     return indexes
+
+
+def _drop(connection: sqlite3.Connection, name: str) -> None:
+    # What is a view now may have been a table.
+    for (kind,) in connection.execute("SELECT type FROM main.sqlite_master WHERE name = ?", (name,)).fetchall():
+        connection.execute(f"DROP {kind} {name}")
 
 
 def run_script(connection: sqlite3.Connection, script: str) -> None:
@@ -226,20 +266,3 @@ def statements(script: str) -> Iterator[str]:
         if sqlite3.complete_statement(statement):
             yield statement.strip()
             statement = ""
-
-
-def replayed_runs(rows: Iterable[Row], later: Iterable[Recorded] = ()) -> dict[str, RunState]:
-    """Every run as all its events make it, by id; `later` ones have erased some of them."""
-    replay, ids = RunsReplay(), dict[bytes, str]()
-    for seq, stream, rseq, kind, at, payload in rows:
-        run_id = ids.get(stream)
-        if run_id is None:
-            run_id = ids[stream] = id_text(stream)
-        if kind in TYPES:
-            replay.take(Recorded.stored(seq, run_id, rseq, kind, at, payload))
-        elif run_id in replay.states:
-            # Most events only count.
-            replay.states[run_id].head = rseq
-    for recorded in later:
-        replay.note(recorded)
-    return replay.finish()

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from operator import attrgetter
+from typing import ClassVar
+
+import attrs
 
 from onrecord.ledger import events
 from onrecord.ledger.recorded import Recorded
-from onrecord.ledger.states import ERASED, TERMINAL, state_after
+from onrecord.ledger.states import ERASED, TABLE, TERMINAL
 from onrecord.ledger.text import storable, storable_or_none
 
 Values = tuple[int | str | None, ...]
 
 
+@attrs.define(eq=False)
 class RunState:
     """One run after some of its events, in the columns of the table `runs`.
 
@@ -20,30 +25,8 @@ class RunState:
     UTC; `error` is a JSON object with code and message; `sealed` counts the events under its last seal.
     """
 
-    __slots__ = (
-        "created_at",
-        "ended_at",
-        "error",
-        "exit_code",
-        "experiment",
-        "head",
-        "name",
-        "number",
-        "parent",
-        "run_id",
-        "run_type",
-        "sealed",
-        "seq",
-        "signal",
-        "snapshot_id",
-        "started_at",
-        "status",
-    )
-    COLUMNS = (
-        *("seq", "run_id", "head", "experiment", "number", "name", "run_type", "parent", "status"),
-        *("created_at", "started_at", "ended_at", "exit_code", "signal", "error", "snapshot_id", "sealed"),
-    )
-    # What later events can change, and so all that an update has to write.
+    # In the order of the fields; and what later events can change, and so all that an update has to write.
+    COLUMNS: ClassVar[tuple[str, ...]]
     MUTABLE = ("head", "status", "started_at", "ended_at", "exit_code", "signal", "error", "sealed")
 
     seq: int
@@ -56,13 +39,13 @@ class RunState:
     parent: str | None
     status: str
     created_at: int
-    started_at: int | None
-    ended_at: int | None
-    exit_code: int | None
-    signal: int | None
-    error: str | None
-    snapshot_id: str | None
-    sealed: int
+    started_at: int | None = None
+    ended_at: int | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    error: str | None = None
+    snapshot_id: str | None = None
+    sealed: int = 0
 
     @classmethod
     def submitted(cls, recorded: Recorded, number_in: Callable[[str], int]) -> RunState:
@@ -72,32 +55,29 @@ class RunState:
             # Erased, or of a later version: the run is there, what it was is not known.
             event = events.RunSubmitted(experiment="", config={}, run_type="")
         experiment = storable(event.experiment)
-        return cls.of(
-            (
-                *(recorded.seq, recorded.run_id, recorded.version, experiment, number_in(experiment)),
-                *(storable(event.name), storable(event.run_type), storable_or_none(event.parent)),
-                *(state_after(None, "run.submitted"), recorded.at),
-                *(None, None, None, None, None, storable_or_none(event.snapshot_id), 0),
-            )
+        return cls(
+            seq=recorded.seq,
+            run_id=recorded.run_id,
+            head=recorded.version,
+            experiment=experiment,
+            number=number_in(experiment),
+            name=storable(event.name),
+            run_type=storable(event.run_type),
+            parent=storable_or_none(event.parent),
+            status=TABLE[None, "run.submitted"],
+            created_at=recorded.at,
+            snapshot_id=storable_or_none(event.snapshot_id),
         )
-
-    @classmethod
-    def of(cls, values: Values) -> RunState:
-        """The run of one row of the table, its values in the order of COLUMNS."""
-        state = cls()
-        for name, value in zip(cls.COLUMNS, values, strict=True):
-            setattr(state, name, value)
-        return state
 
     @property
     def values(self) -> Values:
         """The row of the table, in the order of COLUMNS."""
-        return tuple(getattr(self, name) for name in self.COLUMNS)
+        return _values(self)
 
     @property
     def mutable_values(self) -> Values:
         """What later events can have changed, in the order of MUTABLE."""
-        return tuple(getattr(self, name) for name in self.MUTABLE)
+        return _mutable_values(self)
 
     def keep_place(self, experiment: str, number: int | None) -> None:
         """Be a run whose payloads are gone: what is left is its experiment, or not even that.
@@ -112,14 +92,19 @@ class RunState:
 
     def take(self, recorded: Recorded) -> None:
         """Go one event on. An event that the states do not allow leaves the status as it was."""
-        self.head = recorded.version
-        note = _NOTES.get(recorded.type)
+        self.head, kind = recorded.version, recorded.type
+        note = _NOTES.get(kind)
         if note is None:
             return
-        self.status = state_after(self.status, recorded.type) or self.status
+        self.status = TABLE.get((self.status, kind), self.status)
         note(self, recorded)
         if self.ended_at is None and self.status in TERMINAL:
             self.ended_at = recorded.at
+
+
+RunState.COLUMNS = tuple(field.name for field in attrs.fields(RunState))
+_values: Callable[[RunState], Values] = attrgetter(*RunState.COLUMNS)
+_mutable_values: Callable[[RunState], Values] = attrgetter(*RunState.MUTABLE)
 
 
 def _nothing_more(state: RunState, recorded: Recorded) -> None:
@@ -168,3 +153,5 @@ _NOTES: dict[str, Callable[[RunState, Recorded], None]] = {
 }
 # The events whose content is read here or by the replay of all runs; every other one only counts.
 TYPES = frozenset({"run.submitted", "payload.erased", "run.imported", *_NOTES})
+# Those of them that say more than that the state moves.
+SAYING = frozenset(kind for kind in TYPES if _NOTES.get(kind) is not _nothing_more)

@@ -7,14 +7,14 @@ TRIGGERS = frozenset({"events_are_never_deleted", "events_are_never_changed", "e
 # By name; here and not in the read models' own modules, so that opening a ledger imports none of them. A ledger
 # with others has them dropped and made again from the events.
 PROJECTION_VERSIONS = {
-    "runs": 2,
-    "attributes": 2,
-    "params": 1,
-    "files": 2,
-    "metrics": 2,
+    "runs": 3,
+    "attributes": 3,
+    "params": 2,
+    "files": 3,
+    "metrics": 3,
     "families": 1,
     "search": 1,
-    "views": 1,
+    "views": 2,
     "tree": 1,
 }
 # Those that do not catch up when they are read: the table of runs is never behind, the tree only wanted for proofs.

@@ -113,13 +113,12 @@ class Search:
         keys = [compiler.value(key.field) for key in self._order]
         # The rows of the index are those for which its condition holds.
         parts = tuple(part for part in self._parts if part is not chosen.part)
-        tie = "r.run_id" if self._order else "r.seq"
         return self._statement(
             chosen.source,
-            [chosen.where, compiler.condition(And(parts)), _after(self._order, names, tie, cursor)],
+            [chosen.where, compiler.condition(And(parts)), _after(self._order, names, chosen.run, cursor)],
             list(zip(names, keys, strict=True)),
-            _order_by(self._order, names, tie),
-            tie,
+            _order_by(self._order, names, chosen.run),
+            chosen.run,
             limit,
         )
 

@@ -15,6 +15,8 @@ from onrecord.ledger.journal import Journal
 from onrecord.ledger.text import storable
 
 _END = 2**63 - 1
+# Of a run by its id, in the tables that name it by its `seq`.
+_RUN = "run = (SELECT seq FROM runs WHERE run_id = ?)"
 
 
 class Steps(NamedTuple):
@@ -50,10 +52,11 @@ class Steps(NamedTuple):
 def all_series(journal: Journal, run_id: str) -> dict[str, list[Series]]:
     """Every metric's points in the order in which they were logged, in one or more pieces by metric."""
     journal.catch_up()
-    rows = journal.fetch("SELECT name, place, seq FROM metric_chunks WHERE run_id = ? ORDER BY name, first", (run_id,))
+    rows = journal.fetch(f"SELECT name, place, seq FROM metric_chunks WHERE {_RUN} ORDER BY name, first", (run_id,))  # noqa: S608
     # Each payload once: a join would copy a chunk of 100 metrics 100 times.
     payloads = journal.fetch(
-        "SELECT seq, payload FROM events WHERE seq IN (SELECT seq FROM metric_chunks WHERE run_id = ?)", (run_id,)
+        f"SELECT seq, payload FROM events WHERE seq IN (SELECT seq FROM metric_chunks WHERE {_RUN})",  # noqa: S608
+        (run_id,),
     )
     chunks = {seq: decode("run.metrics", payload) for seq, payload in payloads}
     found: dict[str, list[Series]] = {}
@@ -90,7 +93,7 @@ def downsampled(journal: Journal, run_id: str, name: str, buckets: int, steps: S
         )
     journal.catch_up()
     key = run_id, storable(name)
-    standing = journal.fetch("SELECT count FROM metrics WHERE run_id = ? AND name = ?", key)
+    standing = journal.fetch(f"SELECT count FROM run_metrics WHERE {_RUN} AND name = ?", key)  # noqa: S608
     if not standing:
         return []
     count = standing[0][0]
@@ -123,7 +126,7 @@ def _stored(journal: Journal, key: tuple[str, str], count: int, level: int, step
     bounds.append((0, begin, begin + 1))
     part = (
         f"SELECT {', '.join(Bucket._fields)} FROM metric_buckets"  # noqa: S608 - our own column names
-        f" WHERE run_id = ? AND name = ? AND level = ? AND start >= ? AND start < ? AND {condition}"
+        f" WHERE {_RUN} AND name = ? AND level = ? AND start >= ? AND start < ? AND {condition}"
     )
     rows = journal.fetch(
         " UNION ALL ".join([part] * len(bounds)), [value for bound in bounds for value in (*key, *bound, *values)]
@@ -174,7 +177,7 @@ def _pieces(journal: Journal, key: tuple[str, str], begin: int, end: int, steps:
     condition, values = steps.condition()
     rows = journal.fetch(
         "SELECT first, place, payload FROM metric_chunks JOIN events USING(seq)"  # noqa: S608 - of Steps.condition
-        f" WHERE run_id = ? AND name = ? AND first < ? AND first + count > ? AND {condition} ORDER BY first",
+        f" WHERE {_RUN} AND name = ? AND first < ? AND first + count > ? AND {condition} ORDER BY first",
         (*key, end, begin, *values),
     )
     for first, place, payload in rows:

@@ -41,8 +41,11 @@ def hide_stored(connection: sqlite3.Connection) -> None:
 
 def hide_all(connection: sqlite3.Connection, seq: int) -> None:
     """Make every read model anew in memory, and hide the events after `seq`: the ledger as it was after it."""
-    for name in ("projections", *(table for model in ALL for table in model.TABLES)):
-        connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
+    for kind, name in connection.execute(
+        "SELECT type, name FROM temp.sqlite_master WHERE type IN ('table', 'view')"
+        " AND name NOT LIKE 'search~_%' ESCAPE '~'"
+    ).fetchall():
+        connection.execute(f"DROP {kind} temp.{name}")
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("BEGIN")
     connection.execute("CREATE TABLE temp.projections(name TEXT PRIMARY KEY, version INTEGER, seq INTEGER)")
@@ -65,6 +68,7 @@ def temporary(schema: str) -> str:
     """The statements of a read model's schema for tables that live as long as the connection."""
     return (
         schema.replace("CREATE TABLE ", "CREATE TABLE temp.")
+        .replace("CREATE VIEW ", "CREATE VIEW temp.")
         .replace("CREATE VIRTUAL TABLE ", "CREATE VIRTUAL TABLE temp.")
         .replace("INDEX ", "INDEX temp.")
     )

@@ -16,6 +16,7 @@ import attrs
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _TEXT: frozenset[type[Any]] = frozenset({str})
 Check = Callable[[Any], bool]
+Reader = Callable[..., Any]
 _checks: dict[type[Any], dict[str, tuple[frozenset[type[Any]], Check]]] = {}
 
 
@@ -36,6 +37,51 @@ def misfit(kind: type[Any], fields: Mapping[str, Any]) -> str | None:
         if not check(value):
             return name
     return None
+
+
+def reader_from_json(kind: type[Any]) -> Reader:
+    """Makes an event of class `kind` from the fields that JSON gave, passed by name, with its version as `v`.
+
+    None, or TypeError, for what is not in the usual shape and takes a closer look. A function of its own for the
+    class, made from its source as attrs makes methods. Of RunPreparing: lambda *, v, attempt=attempt:
+    _(attempt=attempt) if type(v) is int and v == 1 and type(attempt) is int and -2**63 <= attempt < 2**63 else None
+    """
+    hints, defaults, parameters = get_type_hints(kind), dict[str, Any](), ["v"]
+    for field in attrs.fields(kind):
+        if field.default is attrs.NOTHING:
+            parameters.append(field.name)
+        else:
+            # What a factory makes is not shared between events: without it, the field takes a closer look.
+            defaults[field.name] = object() if hasattr(field.default, "factory") else field.default
+            parameters.append(f"{field.name}={field.name}")
+    names = [field.name for field in attrs.fields(kind)]
+    test = " and ".join([f"type(v) is int and v == {kind.version}", *(_source_of_check(n, hints[n]) for n in names)])
+    made = ", ".join(f"{name}={name}" for name in names)
+    # Nothing but the names of the class's own fields gets into the source.
+    source = f"lambda *, {', '.join(parameters)}: _({made}) if {test} else None"
+    reader: Reader = eval(source, {**defaults, "_": kind, "_TEXT": _TEXT, "is_int64": is_int64})  # noqa: S307
+    return reader
+
+
+def _source_of_check(name: str, hint: Any) -> str:
+    # JSON has text keys only, so only the values of a dictionary are looked at.
+    if isinstance(hint, UnionType) and type(None) in get_args(hint) and len(get_args(hint)) == 2:
+        (held,) = (choice for choice in get_args(hint) if choice is not type(None))
+        return f"({name} is None or {_source_of_check(name, held)})"
+    if hint is str:
+        return f"type({name}) is str"
+    if hint is int:
+        return f"type({name}) is int and {_LEAST} <= {name} <= {_MOST}"
+    container = get_origin(hint)
+    if container not in (dict, list):
+        return "False"
+    held, values = get_args(hint)[-1], f"{name}.values()" if container is dict else name
+    is_container = f"type({name}) is {container.__name__}"
+    if held is Any:
+        return is_container
+    if held is str:
+        return f"{is_container} and (not {name} or {{*map(type, {values})}} <= _TEXT)"
+    return f"{is_container} and all(map(is_int64, {values}))" if held is int else "False"
 
 
 def is_int64(value: Any) -> bool:

@@ -13,6 +13,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from onrecord.conda_dependencies import CondaDependencies as CondaDependencies
+    from onrecord.distributed import MpiConfiguration as MpiConfiguration
+    from onrecord.distributed import PyTorchConfiguration as PyTorchConfiguration
+    from onrecord.distributed import TensorflowConfiguration as TensorflowConfiguration
     from onrecord.environment import Environment as Environment
     from onrecord.errors import OnRecordError as OnRecordError
     from onrecord.experiment import Experiment as Experiment
@@ -25,10 +28,13 @@ _HOMES = {
     "CondaDependencies": "onrecord.conda_dependencies",
     "Environment": "onrecord.environment",
     "Experiment": "onrecord.experiment",
+    "MpiConfiguration": "onrecord.distributed",
     "OnRecordError": "onrecord.errors",
+    "PyTorchConfiguration": "onrecord.distributed",
     "Run": "onrecord.run",
     "RunFailedError": "onrecord.run",
     "ScriptRunConfig": "onrecord.script_run_config",
+    "TensorflowConfiguration": "onrecord.distributed",
     "Workspace": "onrecord.workspace",
 }
 __all__ = [
@@ -37,6 +43,9 @@ __all__ = [
     "ScriptRunConfig",
     "Environment",
     "CondaDependencies",
+    "MpiConfiguration",
+    "PyTorchConfiguration",
+    "TensorflowConfiguration",
     "Run",
     "RunFailedError",
     "OnRecordError",

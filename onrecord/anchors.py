@@ -11,6 +11,7 @@ Whoever can write the workspace but not the user's own directory cannot rewrite 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from onrecord.workspace import Workspace
 
 
+_IS_DIGITS = re.compile(r"[0-9a-f]{32}\Z").match
+
+
 class HistoryChanged(OnRecordError):
     """The ledger does not go on from its last checkpoint. Attribute: `path`, the workspace's folder."""
 
@@ -31,7 +35,7 @@ class HistoryChanged(OnRecordError):
         """The error for what `move_on` or `problem_at_a_glance` found."""
         return cls(
             problem,
-            why=f"the last checkpoint is in {state_folder()}; the ledger was changed, replaced or restored since",
+            why=f"the last checkpoint is in {state_folder()}; it or the ledger was changed, replaced or restored since",
             next_step="onrecord verify   (if you restored it yourself: onrecord checkpoint --accept)",
             path=workspace.path,
         )
@@ -64,20 +68,39 @@ def state_folder() -> Path:
 def kept(workspace: Workspace, origin: str | None) -> list[Checkpoint]:
     """The checkpoints that the ledger in this folder must go on from: at most two, mostly one.
 
-    `origin` is the ledger's own, None of an empty one. A file that cannot be read counts as none.
+    `origin` is the ledger's own, None of an empty one. A file that cannot be read counts as none (see `unreadable`).
     """
+    return _kept(workspace, origin)[0]
+
+
+def unreadable(workspace: Workspace, origin: str | None) -> list[str]:
+    """What is wrong with those files of `kept` that are there and cannot be read as what was written.
+
+    An empty one, which a power failure can leave, is none.
+    """
+    return _kept(workspace, origin)[1]
+
+
+def _kept(workspace: Workspace, origin: str | None) -> tuple[list[Checkpoint], list[str]]:
     from onrecord.ledger.checkpoint import ORIGIN, parse_checkpoint
 
-    digits = [_read(_seen_file(workspace.layout.root)).partition("\n")[0], (origin or "").removeprefix(ORIGIN)]
-    found = []
-    for name in dict.fromkeys(digits):
-        text = _read(_checkpoint_file(name)) if name.isalnum() else ""
-        if text:
-            try:
-                found.append(parse_checkpoint(text))
-            except OnRecordError:
-                continue
-    return found
+    found: list[Checkpoint] = []
+    wrong: list[str] = []
+    try:
+        seen = _seen_file(workspace.layout.root)
+        last = _read(seen)
+    except RuntimeError:
+        return [], []  # A user without a home has kept nothing.
+    digits = [last.partition("\n")[0], (origin or "").removeprefix(ORIGIN)]
+    if last and not _IS_DIGITS(digits[0]):
+        wrong.append(f"{seen} cannot be read: it does not begin with the digits of a ledger")
+    for name in filter(_IS_DIGITS, dict.fromkeys(digits)):
+        text = _read(_checkpoint_file(name))
+        try:
+            found += [parse_checkpoint(text)] if text else []
+        except OnRecordError as problem:
+            wrong.append(f"{_checkpoint_file(name)} cannot be read: {problem.what}")
+    return found, wrong
 
 
 def keep(workspace: Workspace, checkpoint: Checkpoint, *, go_back: bool = False) -> bool:
@@ -115,6 +138,8 @@ def problem_at_a_glance(workspace: Workspace) -> str | None:
     from onrecord.ledger.origin import origin_of
 
     origin = origin_of(workspace.journal)
+    for garbage in unreadable(workspace, origin):
+        return garbage
     # The checkpoint before the size: one that another process keeps in between is not ahead of what is read here.
     for old in kept(workspace, origin):
         problem = what_became_of(old, origin or "", workspace.journal.size(), _believed(old))
@@ -134,6 +159,8 @@ def move_on(workspace: Workspace) -> str | None:
     from onrecord.ledger.history import History
 
     history = History(workspace.journal)
+    for garbage in unreadable(workspace, history.origin()):
+        return garbage
     # In this order, as above.
     last = kept(workspace, history.origin())
     new = history.checkpoint()
@@ -155,8 +182,8 @@ def _seen_file(root: Path) -> Path:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
-    except (OSError, ValueError, RuntimeError):
+        return path.read_text(errors="replace")
+    except OSError:
         return ""
 
 

@@ -5,6 +5,9 @@
     runs/<run id>/receipt.txt   what the ledger that it comes from proves of it; not in every bundle
     objects/<64 hex digits>     contents, folders and snapshots by their BLAKE3, each once, rising
 
+A content that grew, as of a log, may be listed with its parts, which are objects, instead of being one: the list of
+contents says so under `grown`. The many states of a log so take little more room than the last.
+
 Any tar program shows and unpacks it. It is read without one: for each member there is one possible header, which
 is compared, so links, paths that lead elsewhere, further members and odd sizes cannot be said in it. Nothing is
 compressed: what it unpacks to is what it is, and the sizes must add up to the file before any of it is read.
@@ -51,20 +54,26 @@ class BundledRun(NamedTuple):
 
 
 class Manifest(NamedTuple):
-    """What a bundle holds. `origin`: the name of the ledger; `objects`: address (64 hex digits) and size in bytes."""
+    """What a bundle holds. `origin`: the name of the ledger; `objects`: address (64 hex digits) and size in bytes.
+
+    `grown`: the same of contents that are made of others, with these, in their order.
+    """
 
     origin: str
     runs: list[BundledRun]
     objects: list[tuple[str, int]]
+    grown: list[tuple[str, int, list[tuple[str, int]]]] = []  # noqa: RUF012 - never changed
 
     def encoded(self) -> bytes:
         """The bytes of the first member."""
-        document = {
+        document: dict[str, object] = {
             "bundle": FORM,
             "objects": [list(entry) for entry in self.objects],
             "origin": self.origin,
             "runs": [run._asdict() for run in self.runs],
         }
+        if self.grown:
+            document["grown"] = [[digest, size, list(map(list, parts))] for digest, size, parts in self.grown]
         return (json.dumps(document, sort_keys=True, separators=(",", ":")) + "\n").encode()
 
     def members(self) -> Iterator[tuple[str, int]]:
@@ -192,8 +201,13 @@ def _parse_manifest(data: bytes) -> Manifest | None:
         found = json.loads(data)
         runs = [BundledRun(**run) for run in found["runs"]]
         objects = [(digest, size) for digest, size in found["objects"]]
+        grown = [
+            (digest, size, [(one, count) for one, count in parts]) for digest, size, parts in found.get("grown", [])
+        ]
         names = [digest for digest, _ in objects]
-        sizes = [size for _, size in objects] + [number for run in runs for number in (run.events, run.size)]
+        longer = [digest for digest, *_ in grown]
+        sizes = [size for _, size, _ in grown] + [count for *_, parts in grown for _, count in parts]
+        sizes += [size for _, size in objects] + [number for run in runs for number in (run.events, run.size)]
         sizes += [run.receipt for run in runs if run.receipt is not None]
         good = (
             _ORIGIN.fullmatch(found["origin"])
@@ -201,9 +215,29 @@ def _parse_manifest(data: bytes) -> Manifest | None:
             and len({run.run_id for run in runs}) == len(runs)
             and all(encode(decode(run.run_id)) == run.run_id and _DIGEST.fullmatch(run.root) for run in runs)
             and all(map(_DIGEST.fullmatch, names))
-            and all(before < after for before, after in pairwise(names))
+            and all(before < after for some in (names, longer) for before, after in pairwise(some))
+            and _adds_up({**dict(objects), **{digest: size for digest, size, _ in grown}}, grown)
             and all(type(size) is int and 0 <= size < 2**63 for size in sizes)
         )
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, BadRunId):
         return None
-    return Manifest(found["origin"], runs, objects) if good else None
+    return Manifest(found["origin"], runs, objects, grown) if good else None
+
+
+def _adds_up(sizes: dict[str, int], grown: list[tuple[str, int, list[tuple[str, int]]]]) -> bool:
+    """Whether each content in parts is as long as they are, and each part is there and shorter than the whole.
+
+    None is made of more objects than are listed in all, as lists that name each other twice could say.
+    """
+    listed, objects = sum(len(parts) for *_, parts in grown), dict[str, int]()
+    for digest, size, parts in sorted(grown, key=lambda entry: entry[1]):
+        objects[digest] = sum(objects.get(one, 1) for one, _ in parts)
+        good = (
+            _DIGEST.fullmatch(digest)
+            and sum(count for _, count in parts) == size < 2**63
+            and all(0 < count < size and sizes.get(one) == count for one, count in parts)
+            and objects[digest] <= listed
+        )
+        if not good:
+            return False
+    return True

@@ -13,14 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from onrecord.capture import FOLDERS, Capture
+from onrecord.capture import Capture
 from onrecord.errors import OnRecordError
 from onrecord.executors.errors import NothingStarted
 from onrecord.executors.protocol import Ended, Executor, Launch, Progress, Started, Waiting
-from onrecord.executors.registry import executor_named
 from onrecord.ingest import has_more, ingest, size_of
 from onrecord.inventory import NAME as INVENTORY
 from onrecord.inventory import Inventory, ask_for_inventory
+from onrecord.kept_folders import FOLDERS
 from onrecord.ledger.errors import IllegalTransition
 from onrecord.ledger.events import (
     Event,
@@ -32,19 +32,19 @@ from onrecord.ledger.events import (
     RunRunning,
 )
 from onrecord.ledger.states import CANCEL_REQUESTED, FINALIZING, PREPARING, TERMINAL
+from onrecord.lookout import Lookout
 from onrecord.missing_file import missing_file_hint
 from onrecord.outcome import last_event, last_words
 from onrecord.patience import patiently, say
-from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, needs_build, start_script
-from onrecord.script_environment import command_of, environment_of
+from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, executor_of, needs_build, start_script
+from onrecord.script_environment import environment_of
 from onrecord.unkept import unkept_warning
-from onrecord.watcher import Watcher
+from onrecord.working_copy import give_up_copies, is_given_up
 from onrecord.workspace import Workspace
 
 BUILD_LOG = "onrecord/environment-build.log"
 _FIRST_LOOK_SECONDS = 0.05
 _LOOK_SECONDS = 0.25
-_LOOK_AT_FILES_SECONDS = 10.0
 _LOOK_AT_LEDGER_SECONDS = 2.0
 
 
@@ -71,14 +71,13 @@ class Companion:
         self._control = self._folder.path
         self._capture: Capture | None = None
         self._inventory: Inventory | None = None
-        self._watcher: Watcher | None = None
+        self._lookout: Lookout | None = None
         self._warnings: list[str] = []
         self._started: Started | None = None
         self._noted = False
         self._stop_asked = False
         self._spool_size = 0
         self._next_ledger = 0.0
-        self._next_files = 0.0
 
     def go(self, start: Start) -> None:
         """Carry the run on from wherever it is to its end."""
@@ -133,7 +132,11 @@ class Companion:
             self._append(self._preparing(status))
         except IllegalTransition:
             return self._begin(self._status())
-        outcome = start_script(self._workspace, self._run_id, self._config, self._executor)
+        # As it was submitted: the interpreter of a built environment is not the one that it is built with.
+        submitted = self._workspace.query.config(self._run_id)
+        outcome = start_script(self._workspace, self._run_id, submitted, self._executor)
+        # What was read before the environment was there.
+        self.__dict__.pop("_config", None)
         return self._begin(CANCEL_REQUESTED) if outcome is None else self._is_under_way(outcome)
 
     def _is_under_way(self, outcome: Launch | StartFailure) -> bool:
@@ -144,14 +147,14 @@ class Companion:
             self._end(RunFailed(error={"code": outcome.code, "message": outcome.message, **details}))
             return False
         if self._inventory is None:
-            self._inventory = ask_for_inventory(outcome.command[0], outcome.environment, self._folder)
+            self._inventory = ask_for_inventory(self._config["interpreter"], outcome.environment, self._folder)
         return True
 
     def _keep_build_log(self) -> None:
         if not self._folder.build_log.is_file():
             return
         try:
-            self._files().take(BUILD_LOG, self._folder.build_log)
+            self._files().take([(BUILD_LOG, self._folder.build_log)])
         except (OnRecordError, OSError) as problem:
             say(f"{problem}\n")
 
@@ -237,7 +240,7 @@ class Companion:
             if size != self._spool_size:
                 ingest(self._workspace.journal, self._run_id, self._folder.spool)
                 self._spool_size = size
-            self._look_at_files()
+            self._watched().look()
         except (OnRecordError, OSError) as problem:
             # No room now: the script goes on, and the last look takes what is still missing.
             say(f"{problem}\n")
@@ -252,25 +255,15 @@ class Companion:
             self._executor.stop(self._control)
             self._stop_asked = True
 
-    def _look_at_files(self) -> None:
-        now = time.monotonic()
-        if self._watcher is None:
-            if self._next_files == 0:
-                self._next_files = now + 1
-            elif now > self._next_files:
-                self._watcher = Watcher([self._folder.work / "outputs", self._folder.work / "logs"])
-            return
-        files = self._files()
-        hinted = self._watcher.changed() or files.unsettled
-        if now > self._next_files or (hinted and now > self._next_files - _LOOK_AT_FILES_SECONDS + 1):
-            self._next_files = now + _LOOK_AT_FILES_SECONDS
-            files.look(final=False)
+    def _watched(self) -> Lookout:
+        if self._lookout is None:
+            self._lookout = Lookout(self._files, self._folder.work, self._kept_folders())
+        return self._lookout
 
     def _files(self) -> Capture:
         if self._capture is None:
             self._capture = Capture(self._folder.work, self._workspace.store, self._append, self._kept_folders())
-            known = self._workspace.query.files(self._run_id)
-            self._capture.already_recorded({row.name: row.digest for row in known})
+            self._capture.already_recorded(self._workspace.query.files(self._run_id))
         return self._capture
 
     # ---- after the script ----------------------------------------------------------------------
@@ -289,10 +282,12 @@ class Companion:
             except IllegalTransition:
                 # Someone else came first; what is still missing is added all the same.
                 pass
-        if self._watcher is not None:
-            self._watcher.stop()
-        self._keep_files()
+        if self._lookout is not None:
+            self._lookout.stop()
+        kept = self._keep_files()
         self._explain_missing_file(ended)
+        if kept:
+            give_up_copies(self._folder, self._workspace.store, self._files(), self._append, self._is_given_up)
         limit = self._config["max_run_duration_seconds"]
         self._end(last_event(ended, self._folder.stderr, limit, self._warnings))
 
@@ -317,7 +312,12 @@ class Companion:
         started = self._started or lost_folder.who_it_was(self._workspace.journal, self._run_id)
         lost_folder.end_processes(self._control, started, GRACE_SECONDS)
 
-    def _keep_files(self) -> None:
+    @cached_property
+    def _is_given_up(self) -> bool:
+        # By a conductor that died in the middle of it.
+        return is_given_up(self._workspace.journal, self._run_id)
+
+    def _keep_files(self) -> bool:
         journal, spool = self._workspace.journal, self._folder.spool
         try:
             patiently(lambda: ingest(journal, self._run_id, spool))
@@ -327,6 +327,8 @@ class Companion:
             patiently(self._take_last_look)
         except (OnRecordError, OSError) as problem:
             self._warnings.append(f"files still in {self._folder.work} could not be kept: {problem}")
+            return False
+        return True
 
     def _explain_missing_file(self, ended: Ended) -> None:
         if ended.reason != "exited" or not ended.exit_code:
@@ -341,10 +343,9 @@ class Companion:
 
     def _take_last_look(self) -> None:
         capture = self._files()
-        capture.look(final=True)
+        capture.look(final=True, removals=not self._is_given_up)
         problems = list(capture.problems)
-        for name, path in self._own_files():
-            capture.take(name, path)
+        capture.take(self._own_files())
         snapshot_id = str(self._workspace.query.run(self._run_id).snapshot_id)
         unkept = unkept_warning(self._folder.work, self._workspace.store, snapshot_id, self._kept_folders())
         self._warnings += dict.fromkeys([*problems, *capture.problems, *([unkept] if unkept else [])])
@@ -362,7 +363,7 @@ class Companion:
             # An earlier conductor took its question with it.
             row = self._workspace.query.run(self._run_id)
             environment = environment_of(self._config, self._workspace, row)
-            self._inventory = ask_for_inventory(command_of(self._config)[0], environment, self._folder)
+            self._inventory = ask_for_inventory(self._config["interpreter"], environment, self._folder)
         return self._inventory.finish() if self._inventory is not None else None
 
     def _end(self, event: Event) -> None:
@@ -373,7 +374,17 @@ class Companion:
                 raise
         patiently(self._take_late_points)
         self._tell_truth()
+        self._start_others()
         self._keep_checkpoint()
+
+    def _start_others(self) -> None:
+        from onrecord.waiting_runs import start_waiting
+
+        try:
+            start_waiting(self._workspace)
+        except (OnRecordError, OSError) as problem:
+            # Any command tries again.
+            say(f"{problem}\n")
 
     def _take_late_points(self) -> None:
         if has_more(self._folder.spool, self._workspace.query.spool_position(self._run_id)):
@@ -415,7 +426,7 @@ class Companion:
 
     @cached_property
     def _executor(self) -> Executor:
-        return executor_named(self._config["target"])
+        return executor_of(self._workspace, self._config["target"])
 
     def _tell_truth(self) -> None:
         if self._answer >= 0:

@@ -12,15 +12,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onrecord.conductor_process import FIRST_IN_BUILT, NEXT
 from onrecord.executors.protocol import Executor, Launch, Started, Waiting
 from onrecord.executors.registry import LOCAL, executor_named
 from onrecord.layout import RunFolder
 from onrecord.ledger.errors import UnknownRun
-from onrecord.ledger.states import PREPARING
-from onrecord.preparation import Start, start_script
+from onrecord.ledger.states import PREPARING, QUEUED
+from onrecord.preparation import Start, executor_of, needs_build, start_script
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -52,6 +52,13 @@ def main(arguments: Sequence[str]) -> int:
         # The submitter died before the run was on record.
         shutil.rmtree(workspace.layout.run(run_id).path, ignore_errors=True)
         return 0
+    if row.status == QUEUED:
+        # The submitter died before it could say so: the run has no conductor until there is room for it.
+        os.close(lock)
+        from onrecord.waiting_runs import start_waiting
+
+        start_waiting(workspace)
+        return 0
     start = _first_start(workspace, run_id, is_told) if place != NEXT and row.status == PREPARING else Start()
     # Imported once the script is on its way.
     from onrecord.companion import accompany
@@ -67,16 +74,28 @@ def _first_start(workspace: Workspace, run_id: str, is_told: bool) -> Start:
             # The submitter died, perhaps before what it had recorded was on the disk.
             workspace.journal.database.sync()
         config = workspace.query.config(run_id)
-        executor = executor_named(config["target"])
+        executor = executor_of(workspace, config["target"])
         outcome = start_script(workspace, run_id, config, executor)
         if not isinstance(outcome, Launch):
             return Start(outcome)
-        return Start(outcome, _stand_back(executor, outcome, workspace.layout.run(run_id)))
+        interpreter = _interpreter_of(workspace, config, outcome)
+        return Start(outcome, _stand_back(executor, outcome, interpreter, workspace.layout.run(run_id)))
     except Exception as problem:
         return Start(problem)
 
 
-def _stand_back(executor: Executor, launch: Launch, folder: RunFolder) -> Inventory | None:
+def _interpreter_of(workspace: Workspace, config: dict[str, Any], launch: Launch) -> str:
+    """The interpreter that the script runs in: in a job of several processes the command begins with another."""
+    if not config.get("distribution"):
+        return launch.command[0]
+    if needs_build(config):
+        from onrecord.built_environment import adopted
+
+        config = adopted(workspace, config)
+    return str(config["interpreter"])
+
+
+def _stand_back(executor: Executor, launch: Launch, interpreter: str, folder: RunFolder) -> Inventory | None:
     """Leave the processor to the supervisor and the script until they have come up.
 
     The question for the inventory, which has little priority, goes on meanwhile; it takes longest.
@@ -84,7 +103,7 @@ def _stand_back(executor: Executor, launch: Launch, folder: RunFolder) -> Invent
     progress = executor.wait(launch.control, _SUPERVISOR_COMES_UP_SECONDS, Waiting())
     from onrecord.inventory import ask_for_inventory
 
-    inventory = ask_for_inventory(launch.command[0], launch.environment, folder)
+    inventory = ask_for_inventory(interpreter, launch.environment, folder)
     if isinstance(progress, Started):
         executor.wait(launch.control, _SCRIPT_COMES_UP_SECONDS, progress)
     return inventory

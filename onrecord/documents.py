@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from onrecord.conductor_process import is_conducted
-from onrecord.ledger.states import NOT_RESPONDING
+from onrecord.ledger.states import NOT_RESPONDING, QUEUED
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ def iso(microseconds: int | None) -> str | None:
 
 def status_of(workspace: Workspace, row: RunRow) -> str:
     """The stored status, or NotResponding where an unfinished run has no conductor."""
-    if row.ended or is_conducted(workspace.layout.run(row.run_id).lock):
+    if row.ended or row.status == QUEUED or is_conducted(workspace.layout.run(row.run_id).lock):
         return row.status
     # Its conductor may have ended between the two looks, and the run with it.
     row = workspace.query.run(row.run_id)
-    return row.status if row.ended else NOT_RESPONDING
+    return row.status if row.ended or row.status == QUEUED else NOT_RESPONDING
 
 
 def run_document(
@@ -83,6 +83,7 @@ def file_document(row: FileRow) -> dict[str, Any]:
         "version": row.version,
         "digest": row.digest,
         "recorded_at": iso(row.recorded_at),
+        "removed_at": iso(row.removed_at),
     }
 
 

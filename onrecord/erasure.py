@@ -120,6 +120,7 @@ class _Task:
                 digests.update(objects_of(workspace.store, snapshot_id) if snapshot_id else ())
             except OnRecordError as problem:
                 problems.append(f"the source of {run_id} was not found whole, and parts may be left: {problem.what}")
+        digests = workspace.store.with_parts(digests)
         # Asked now as well, because a listing that cannot be read must be told before anything is erased.
         digests -= _needed(workspace, digests, run_ids)
         task = cls(workspace.layout.erasing / f"{os.urandom(8).hex()}.json", run_ids, digests)

@@ -27,6 +27,7 @@ from onrecord.ledger.history import History
 from onrecord.ledger.ids import decode
 from onrecord.ledger.origin import origin_of, root_of_events, stored_events
 from onrecord.ledger.stored_event import StoredEvent
+from onrecord.snapshot.encoding import PARTS
 from onrecord.snapshot.gc import needed_by
 from onrecord.whole_file import whole_file
 from onrecord.workspace import Workspace
@@ -128,7 +129,7 @@ def _write(
         events = stored_events(workspace.journal, run_id)
         listed.append(_write_run(run_id, events, receipts.get(run_id), spool))
         objects |= _objects_of(workspace, run_id, events)
-    manifest = Manifest(str(origin_of(workspace.journal)), listed, _sizes(workspace, objects))
+    manifest = Manifest(str(origin_of(workspace.journal)), listed, *_contents(workspace, objects))
     spool.seek(0)
     _write_member(file, MANIFEST, [manifest.encoded()])
     shutil.copyfileobj(spool, file)
@@ -138,7 +139,8 @@ def _write(
         if progress is not None:
             progress(written, total)
     file.write(END)
-    return Exported(len(listed), sum(run.events for run in listed), len(manifest.objects), file.tell())
+    count = len(manifest.objects) + len(manifest.grown)
+    return Exported(len(listed), sum(run.events for run in listed), count, file.tell())
 
 
 def _write_run(run_id: str, events: Sequence[StoredEvent], receipt: str | None, spool: IO[bytes]) -> BundledRun:
@@ -180,7 +182,18 @@ def _objects_of(workspace: Workspace, run_id: str, events: Sequence[StoredEvent]
     return files | needed_by(workspace.store, snapshots)
 
 
-def _sizes(workspace: Workspace, objects: Iterable[str]) -> list[tuple[str, int]]:
-    addresses = [bytes.fromhex(digest) for digest in sorted(objects)]
+def _contents(
+    workspace: Workspace, objects: Iterable[str]
+) -> tuple[list[tuple[str, int]], list[tuple[str, int, list[tuple[str, int]]]]]:
+    """Objects with their sizes, and those that are read through others with these; of all that is wanted."""
+    addresses = [bytes.fromhex(digest) for digest in sorted(workspace.store.with_parts(objects))]
     places = workspace.store.places(addresses)
-    return [(digest.hex(), (places.get(digest) or workspace.store.place(digest)).size) for digest in addresses]
+    whole, grown = list[tuple[str, int]](), list[tuple[str, int, list[tuple[str, int]]]]()
+    for digest in addresses:
+        place = places.get(digest) or workspace.store.place(digest)
+        if place.encoding == PARTS:
+            parts = [(part.digest.hex(), part.size) for part in workspace.store.parts(place)]
+            grown.append((digest.hex(), place.size, parts))
+        else:
+            whole.append((digest.hex(), place.size))
+    return whole, grown

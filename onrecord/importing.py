@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from onrecord.bundle import BadBundle, Bundle, BundledRun, events_name, object_name, receipt_name
+from onrecord.bundle_shelf import Shelf
 from onrecord.exporting import referred_to
 from onrecord.ledger.errors import BadEvidence, BadRun, ProofFailed
 from onrecord.ledger.event_lines import parse_event_lines
@@ -20,6 +21,7 @@ from onrecord.ledger.stored_event import StoredEvent
 from onrecord.snapshot.digest import digest_of, hasher
 from onrecord.snapshot.errors import SnapshotError
 from onrecord.snapshot.gc import needed
+from onrecord.snapshot.growth import Part, wrong
 from onrecord.snapshot.layout import LOOSE_FROM
 from onrecord.workspace import Workspace
 
@@ -86,7 +88,11 @@ def _check(workspace: Workspace, bundle: Bundle, watch: _Watch) -> list[BundledR
             state.update(piece)
         if state.hexdigest() != digest:
             raise bundle.bad("its bytes hash to something else", object_name(digest))
-    have = {digest for digest, _ in bundle.manifest.objects}
+    shelf = Shelf(bundle)
+    for place, problem in wrong(shelf, shelf.grown()):
+        raise bundle.bad(problem, object_name(place.digest.hex()))
+    wanted = shelf.with_parts(wanted)
+    have = shelf.have
     if wanted != have:
         # What is lacking was met when it was needed.
         raise bundle.bad("no run refers to it", object_name(min(have - wanted)))
@@ -156,7 +162,7 @@ def _needed(bundle: Bundle, run: BundledRun, events: list[StoredEvent]) -> set[s
         wanted = files | needed(read, snapshots)
     except SnapshotError as problem:
         raise bundle.bad(problem.what) from problem
-    lacking = wanted - {digest for digest, _ in bundle.manifest.objects}
+    lacking = wanted - Shelf(bundle).have
     if lacking:
         raise _lacking(bundle, min(lacking))
     return wanted
@@ -169,6 +175,7 @@ def _lacking(bundle: Bundle, digest: str) -> BadBundle:
 def _store_objects(workspace: Workspace, bundle: Bundle, new: list[BundledRun], watch: _Watch) -> int:
     # Not those of runs that are here already: they may have been erased here.
     wanted = set[str]().union(*(_needed(bundle, run, _events(bundle, run)) for run in new))
+    wanted = Shelf(bundle).with_parts(wanted - workspace.store.has(wanted))
     wanted -= workspace.store.has(wanted)
     with workspace.store.writer() as writer:
         for digest, size in bundle.manifest.objects:
@@ -178,6 +185,9 @@ def _store_objects(workspace: Workspace, bundle: Bundle, new: list[BundledRun], 
             found = writer.add(b"".join(pieces)) if size < LOOSE_FROM else writer.add_pieces(pieces)[0]
             if found.hex() != digest:
                 raise bundle.bad("its bytes changed while they were read", object_name(digest))
+        for digest, _, parts in bundle.manifest.grown:
+            if digest in wanted:
+                writer.add_parts(bytes.fromhex(digest), [Part(bytes.fromhex(one), size) for one, size in parts])
         return len(writer.commit())
 
 

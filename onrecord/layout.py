@@ -19,6 +19,8 @@ class Layout:
         self.environments = root / "envs"
         # Erasures that are under way, and those that were cut off.
         self.erasing = root / "erasing"
+        # Held while somebody decides which runs may start.
+        self.queue_lock = root / "queue.lock"
         self.config = root / "config.toml"
 
     def run(self, run_id: str) -> RunFolder:

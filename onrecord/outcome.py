@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from onrecord.executors.protocol import Ended
 from onrecord.ledger.events import Event, RunCanceled, RunCompleted, RunFailed
 
+_NAMES_A_RANK = re.compile(r"(rank|parameter server) \d+ of \d+ was killed")
 _TAIL_BYTES = 64 * 1024
 _MOST_CHARACTERS = 3000
 
@@ -17,7 +19,7 @@ def last_event(ended: Ended, stderr: Path, time_limit: float | None, warnings: S
     """The terminal event that tells the truth about `ended`."""
     notes = list(warnings)
     if ended.reason == "time_limit":
-        message = f"it ran longer than max_run_duration_seconds ({time_limit or 0:g} s) and was ended"
+        message = f"it ran longer than its time limit of {time_limit or 0:g} s and was ended"
         return RunCanceled(
             reason="time_limit", message=message, exit_code=ended.exit_code, signal=ended.signal, warnings=notes
         )
@@ -34,10 +36,12 @@ def _error(ended: Ended, stderr: Path) -> dict[str, str]:
     if ended.reason == "lost":
         return {"code": "Lost", "message": ended.message}
     tail = last_words(stderr)
+    said = _last_line(tail)
     if ended.signal is not None:
-        error = {"code": "KilledBySignal", "message": f"the script was killed by {signal_name(ended.signal)}"}
+        message = f"the script was killed by {signal_name(ended.signal)}"
+        # Of a script that was killed the last line means nothing, unless it names one of several processes.
+        error = {"code": "KilledBySignal", "message": f"{message}: {said}" if _NAMES_A_RANK.match(said) else message}
     else:
-        said = _last_line(tail)
         message = f"the script ended with exit code {ended.exit_code}"
         error = {"code": "ScriptFailed", "message": f"{message}: {said}" if said else message}
     if tail:

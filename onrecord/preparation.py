@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from onrecord.errors import OnRecordError
 from onrecord.executors.errors import AlreadyStarted
 from onrecord.executors.protocol import Executor, Launch
+from onrecord.executors.registry import LOCAL, executor_named
 from onrecord.ledger.states import CANCEL_REQUESTED
 from onrecord.script_environment import command_of, environment_of
 from onrecord.snapshot.restore import restore_snapshot
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from onrecord.inventory import Inventory
 
 GRACE_SECONDS = 10.0
+# Less than that, so that the processes of a job are ended by the one that can tell them apart.
+RANKS_GRACE_SECONDS = 8.0
 
 
 class StartFailure(NamedTuple):
@@ -61,6 +64,15 @@ def start_script(
     return launch
 
 
+def executor_of(workspace: Workspace, target: str) -> Executor:
+    """The executor of a compute target. Raises UnknownTarget, BadTarget, BrokenTarget."""
+    if target == LOCAL:
+        return executor_named(LOCAL)
+    from onrecord.compute_target import target_named
+
+    return executor_named(target_named(workspace, target).executor)
+
+
 def needs_build(config: Mapping[str, Any]) -> bool:
     """Whether the run's environment is one that is built, and not an interpreter as it is."""
     python = config["environment"].get("python", {})
@@ -95,10 +107,15 @@ def prepare(workspace: Workspace, run_id: str, config: Mapping[str, Any]) -> Lau
         path.mkdir(exist_ok=True)
     for path in (folder.stdout, folder.stderr, folder.spool):
         path.touch()
+    command, environment = command_of(config), environment_of(config, workspace, row)
+    if config.get("distribution"):
+        from onrecord.rank_plan import ranked_command
+
+        command = ranked_command(command, config["distribution"], folder, environment, RANKS_GRACE_SECONDS)
     return Launch(
-        command=command_of(config),
+        command=command,
         working_directory=folder.work,
-        environment=environment_of(config, workspace, row),
+        environment=environment,
         stdout=folder.stdout,
         stderr=folder.stderr,
         control=folder.path,

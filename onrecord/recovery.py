@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from onrecord.conductor_process import NEXT, ConductorProcess, take_lock
+from onrecord.ledger.states import QUEUED
 from onrecord.workspace import Workspace
 
 
@@ -17,8 +18,15 @@ def recover(workspace: Workspace, wait_seconds: float) -> list[str]:
     unfinished = workspace.query.unfinished()
     if not unfinished or workspace.journal.database.read_only:
         return []
+    waiting = [row for row in unfinished if row.status == QUEUED]
+    if waiting:
+        from onrecord.waiting_runs import start_waiting
+
+        start_waiting(workspace)
     started: list[tuple[str, ConductorProcess]] = []
     for row in unfinished:
+        if row.status == QUEUED:
+            continue
         try:
             lock = take_lock(workspace.layout.run(row.run_id).lock)
             if lock is not None:

@@ -32,6 +32,12 @@ def environment_of(config: Mapping[str, Any], workspace: Workspace, row: RunRow)
     if prefix:
         _activate(variables, prefix)
     variables.update(config["environment"]["environment_variables"])
+    if (config.get("resources") or {}).get("gpus"):
+        from onrecord.waiting_runs import gpus_of
+
+        given = gpus_of(workspace, row.run_id, dict(config))
+        if given:
+            variables["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, given))
     variables[VARIABLE] = str(workspace.layout.root)
     variables[RUN_ID] = row.run_id
     variables[EXPERIMENT] = row.experiment

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from onrecord.conductor_process import is_conducted
 from onrecord.errors import OnRecordError
+from onrecord.ledger.states import QUEUED
 
 if TYPE_CHECKING:
     from onrecord.run import Run
@@ -95,6 +96,10 @@ class Follower:
             pause = min(pause * 1.3, _LONGEST_PAUSE_SECONDS)
 
     def _replace_dead_conductor(self) -> None:
+        if self._run.workspace.query.run(self._run.id).status == QUEUED:
+            # Nobody conducts it, and nobody has to; what it waits for may be over.
+            self._run.workspace.recover(0)
+            return
         if is_conducted(self._folder.lock):
             self._replaced = 0
             return

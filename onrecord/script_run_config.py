@@ -9,8 +9,10 @@ from typing import Any
 
 import attrs
 
+from onrecord.distributed import Distribution, checked_distribution
 from onrecord.environment import Environment
 from onrecord.errors import OnRecordError
+from onrecord.resources import Resources
 
 MAX_DURATION_SECONDS_DEFAULT = 30 * 24 * 3600
 
@@ -26,9 +28,12 @@ class ScriptRunConfig:
     `source_directory` is snapshotted at submit; `script` is relative to it. `arguments` are passed as
     `str()` writes them, without a shell. Without a `compute_target` the run is local, without an
     `environment` it uses the interpreter that submits. `max_run_duration_seconds`: the run is ended
-    after that (default 30 days; None is no limit). `directories_to_watch`: folders that the script writes
-    besides `outputs` and `logs` and that belong into the history too. `default_excludes`: what no run needs is
-    left out of the snapshot although no ignore file says so (.git, virtual environments, caches, outputs/, logs/).
+    after that (default 30 days; None is no limit). `distributed_job_config`: run the script in several processes,
+    each with its own `logs/rank-N.txt`. `resources`: what the run takes of a target with limits, where it waits
+    until there is room; of those that wait, one with a greater `priority` starts first. `directories_to_watch`:
+    folders that the script writes besides `outputs` and `logs` and that belong into the history too.
+    `default_excludes`: what no run needs is left out of the snapshot although no ignore file says so (.git, virtual
+    environments, caches, outputs/, logs/).
     """
 
     source_directory: str | os.PathLike[str] = "."
@@ -37,11 +42,14 @@ class ScriptRunConfig:
     compute_target: str | None = attrs.field(default=None, kw_only=True)
     environment: Environment | None = attrs.field(default=None, kw_only=True)
     max_run_duration_seconds: float | None = attrs.field(default=MAX_DURATION_SECONDS_DEFAULT, kw_only=True)
+    distributed_job_config: Distribution | None = attrs.field(default=None, kw_only=True)
+    resources: Resources = attrs.field(default=Resources(), kw_only=True)
+    priority: int = attrs.field(default=0, kw_only=True)
     directories_to_watch: Sequence[str] = attrs.field(default=(), kw_only=True)
     default_excludes: bool = attrs.field(default=True, kw_only=True)
 
     def checked(self) -> CheckedConfig:
-        """The same job with every path resolved and every mistake refused. Raises BadConfig."""
+        """The same job with every path resolved and every mistake refused. Raises BadConfig, BadDistribution."""
         source, target = _checked_source(self.source_directory), self.compute_target or "local"
         environment = (self.environment or Environment("current-interpreter")).checked()
         if target == "local" and not environment.needs_build():
@@ -55,6 +63,9 @@ class ScriptRunConfig:
             time_limit_seconds=_checked_limit(self.max_run_duration_seconds),
             directories_to_watch=_checked_folders(self.directories_to_watch),
             default_excludes=bool(self.default_excludes),
+            distribution=checked_distribution(self.distributed_job_config),
+            resources=self.resources.as_document() if self.resources != Resources() else None,
+            priority=_checked_priority(self.priority),
         )
 
 
@@ -70,11 +81,16 @@ class CheckedConfig:
     time_limit_seconds: float | None
     directories_to_watch: tuple[str, ...] = ()
     default_excludes: bool = True
+    distribution: dict[str, Any] | None = None
+    resources: dict[str, Any] | None = None
+    priority: int = 0
 
     def as_document(self) -> dict[str, Any]:
         """The job as plain values, as the ledger keeps it."""
         # Said only where it is not as usual, so that an ordinary run has the bytes that it always had.
-        unusual = {} if self.default_excludes else {"default_excludes": False}
+        unusual: dict[str, Any] = {} if self.default_excludes else {"default_excludes": False}
+        more = {"distribution": self.distribution, "resources": self.resources, "priority": self.priority}
+        unusual |= {name: value for name, value in more.items() if value}
         return {
             "source_directory": str(self.source),
             "script": self.script,
@@ -188,6 +204,15 @@ def _checked_limit(given: float | None) -> float | None:
             field="max_run_duration_seconds",
         )
     return float(given) if given != float("inf") else None
+
+
+def _checked_priority(given: int) -> int:
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise BadConfig(
+            f"priority is {given!r}", why="it is a whole number; greater starts first", next_step="priority=1",
+            field="priority",
+        )  # fmt: skip
+    return given
 
 
 def _checked_folders(given: Sequence[str]) -> tuple[str, ...]:

@@ -20,20 +20,21 @@ def signature_of(path: Path) -> Path:
     return path.with_name(path.name + ".sig")
 
 
-def sign_file(path: Path, key: Path) -> Path:
+def sign_file(path: Path, key: Path, name: Path | None = None) -> Path:
     """Sign a file with an SSH key (a private key, or a public one whose private key an agent holds).
 
-    Returns the signature's file, which replaces an earlier one. Raises SshSignatureFailed.
+    `name`: what the file will be called. Returns the signature's file, which replaces an earlier one. Raises
+    SshSignatureFailed.
     """
     signature = signature_of(path)
     signature.unlink(missing_ok=True)
     code, said = _ssh_keygen("sign", "-f", str(key), "-n", NAMESPACE, str(path))
     if code or not signature.exists():
         raise SshSignatureFailed(
-            f"{path} could not be signed with {key}",
+            f"{name or path} could not be signed with {key}",
             why=said,
             next_step=f"ssh-keygen -y -f {key}   (shows whether the key can be used)",
-            path=path,
+            path=name or path,
         )
     return signature
 

@@ -12,18 +12,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from onrecord.compute_target import ComputeTarget, target_named
 from onrecord.conductor_process import FIRST, FIRST_IN_BUILT, ConductorProcess, take_lock
 from onrecord.errors import OnRecordError
-from onrecord.executors.registry import executor_named
 from onrecord.git_facts import GitFacts, read_git_facts
 from onrecord.layout import RunFolder
-from onrecord.ledger.events import FileRecorded, RunPreparing, RunSubmitted
+from onrecord.ledger.events import FileRecorded, RunQueued, RunSubmitted
 from onrecord.ledger.ids import encode, new_id
+from onrecord.resources import refuse_what_never_fits
 from onrecord.script_run_config import BadConfig, CheckedConfig, ScriptRunConfig
 from onrecord.snapshot.digest import digest_bytes
 from onrecord.snapshot.ignore import Rules
 from onrecord.snapshot.manifest import walk_snapshot
 from onrecord.snapshot.take import Snapshot, take_snapshot
+from onrecord.waiting_runs import admission, start_events
 from onrecord.workspace import Workspace
 
 Progress = Callable[[int, int], None]
@@ -47,7 +49,8 @@ def submit(
     snapshot's and the ledger's errors; then there is no run.
     """
     job = config.checked()
-    executor_named(job.target)
+    target = target_named(workspace, job.target)
+    refuse_what_never_fits(target, job.as_document())
     workspace.journal.database.writable()
     run_id = encode(new_id(time.time_ns() // 1_000_000, os.urandom(10)))
     folder = workspace.layout.run(run_id)
@@ -60,7 +63,7 @@ def submit(
             rules = Rules(defaults=job.default_excludes)
             snapshot = snapshot_of(workspace, job.source, rules=rules, rehash=rehash, progress=progress)
             _check_script_is_in(workspace, snapshot, job)
-            _record(workspace, run_id, job, snapshot, facts.answer(), experiment, name, dict(tags or {}))
+            may_start = _record(workspace, run_id, job, target, snapshot, facts.answer(), experiment, name, tags or {})
     except BaseException:
         conductor.dismiss()
         shutil.rmtree(folder.path, ignore_errors=True)
@@ -68,7 +71,10 @@ def submit(
     if place == FIRST_IN_BUILT:
         # Whoever waits for the run follows it.
         folder.notes.touch()
-    conductor.go()
+    if may_start:
+        conductor.go()
+    else:
+        conductor.dismiss()
     return run_id, snapshot
 
 
@@ -129,25 +135,29 @@ def _record(
     workspace: Workspace,
     run_id: str,
     job: CheckedConfig,
+    target: ComputeTarget,
     snapshot: Snapshot,
     facts: GitFacts,
     experiment: str,
     name: str,
-    tags: dict[str, str],
-) -> None:
+    tags: Mapping[str, str],
+) -> bool:
+    """Put the run on record; whether it may start, or waits for room."""
     submitted = RunSubmitted(
         experiment=experiment,
         name=name,
         config=job.as_document(),
         snapshot_id=snapshot.snapshot_id,
         snapshot={"files": snapshot.files, "bytes": snapshot.bytes, "bytes_stored": snapshot.bytes_stored},
-        tags=tags,
+        tags=dict(tags),
         properties=facts.properties,
         submitted_by={"user": user_name(), "host": socket.gethostname(), "pid": str(os.getpid())},
     )
     # Its conductor is up by now: said here, in the same transaction, it need not be written before the start.
-    events = [submitted, *_patch(workspace, facts), RunPreparing()]
-    workspace.journal.append(run_id, events, expected=0)
+    with admission(workspace, target, submitted.config) as admitted:
+        place = [RunQueued(reason=admitted.reason)] if admitted.reason else start_events(admitted.gpus)
+        workspace.journal.append(run_id, [submitted, *_patch(workspace, facts), *place], expected=0)
+    return not admitted.reason
 
 
 def _patch(workspace: Workspace, facts: GitFacts) -> list[FileRecorded]:

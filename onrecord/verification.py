@@ -12,6 +12,7 @@ from onrecord.git_anchor import REF, kept_in_git
 from onrecord.ledger.audit import Audit, audit
 from onrecord.ledger.audit_event import Finding
 from onrecord.ledger.checkpoint import Checkpoint, name_of, what_became_of
+from onrecord.ledger.errors import LedgerDamaged
 from onrecord.ledger.events import PayloadErased
 from onrecord.ledger.origin import origin_of
 from onrecord.snapshot.digest import from_hex
@@ -19,6 +20,8 @@ from onrecord.snapshot.errors import SnapshotError
 from onrecord.snapshot.manifest import objects_of
 from onrecord.workspace import Workspace
 
+# Whoever meets damage elsewhere is sent here, and must not be sent here again.
+_BACKUP = "look after the disk, then put a copy back that onrecord backup made"
 STATE = "the last checkpoint in the state directory"
 # Enough to read packs from front to back, few enough to tell how far it is.
 _AT_ONCE = 2000
@@ -56,12 +59,15 @@ def verify(
     ledger's new checkpoint is kept in the user's state directory. `progress` is told the objects read and those to
     be read.
     """
-    while True:
-        before = workspace.journal.size()
-        result = _verify(workspace, since or {}, progress or _ignore)
-        # Files that were erased meanwhile are no finding.
-        if not result.findings or not _erased_since(workspace, before):
-            return result
+    try:
+        while True:
+            before = workspace.journal.size()
+            result = _verify(workspace, since or {}, progress or _ignore)
+            # Files that were erased meanwhile are no finding.
+            if not result.findings or not _erased_since(workspace, before):
+                return result
+    except LedgerDamaged as problem:
+        raise LedgerDamaged(problem.what, why=problem.why, next_step=_BACKUP, **problem.values) from problem
 
 
 def _erased_since(workspace: Workspace, seq: int) -> bool:
@@ -94,13 +100,13 @@ def _outside(workspace: Workspace, since: Mapping[str, Checkpoint]) -> tuple[dic
     origin = origin_of(workspace.journal)
     known = anchors.kept(workspace, origin)
     compared = {STATE if place == 0 else f"{STATE} ({old.origin})": old for place, old in enumerate(known)}
-    unreadable = []
+    unreadable = [Finding(STATE, problem) for problem in anchors.unreadable(workspace, origin)]
     try:
         in_git = kept_in_git(workspace.path)
         if in_git:
             compared[GIT] = in_git
     except OnRecordError as problem:
-        unreadable.append(Finding(GIT, f"{problem.what}: {problem.why}"))
+        unreadable.append(Finding(GIT, _in_one_line(problem)))
     return {**compared, **since}, unreadable
 
 
@@ -109,7 +115,7 @@ def _check_objects(workspace: Workspace, result: Audit, progress: Callable[[int,
         try:
             result.objects.update(objects_of(workspace.store, snapshot_id))
         except OnRecordError as problem:
-            result.wrong(f"snapshot {snapshot_id}", str(problem))
+            result.wrong(f"snapshot {snapshot_id}", _in_one_line(problem))
     wanted = sorted(filter(_is_address, result.objects))
     for start in range(0, len(wanted), _AT_ONCE):
         progress(start, len(wanted))
@@ -119,6 +125,10 @@ def _check_objects(workspace: Workspace, result: Audit, progress: Callable[[int,
     for name in sorted(result.objects):
         if not _is_address(name):
             result.wrong(f"object {name}", "no object can have this name: 64 hex digits are an address")
+
+
+def _in_one_line(problem: OnRecordError) -> str:
+    return f"{problem.what}: {problem.why}" if problem.why else problem.what
 
 
 def _is_address(name: str) -> bool:

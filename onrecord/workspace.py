@@ -13,6 +13,7 @@ from onrecord.layout import FOLDER, Layout
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from onrecord.compute_target import ComputeTarget
     from onrecord.environment import Environment
     from onrecord.experiment import Experiment
     from onrecord.ledger.filter_tree import Filter
@@ -139,6 +140,13 @@ class Workspace:
         from onrecord.snapshot.store import Store
 
         return Store(self.layout.objects)
+
+    @property
+    def compute_targets(self) -> dict[str, ComputeTarget]:
+        """Where runs can go: `local`, what config.toml describes, and installed executors. Raises BadTarget."""
+        from onrecord.compute_target import targets_of
+
+        return targets_of(self)
 
     @property
     def experiments(self) -> dict[str, Experiment]:

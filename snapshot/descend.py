@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from onrecord.snapshot.errors import SnapshotError
+from onrecord.snapshot.stamps import FOLDER
 
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KEEP_OPEN = 64
 
 

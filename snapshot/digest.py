@@ -27,7 +27,7 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def digest_of(data: bytes) -> bytes:
+def digest_of(data: bytes | memoryview) -> bytes:
     """Address of some bytes: 32 bytes.
 
     >>> digest_of(b"").hex()[:16]
@@ -38,9 +38,12 @@ def digest_of(data: bytes) -> bytes:
     return blake3(data, max_threads=_max_threads).digest()
 
 
-def hasher() -> blake3:
-    """A hasher for content that arrives in pieces of a megabyte or more; it uses every core."""
-    return blake3(max_threads=_max_threads)
+def hasher(*, alone: bool = True) -> blake3:
+    """A hasher for content that arrives in pieces of a megabyte or more; it uses every core.
+
+    Not `alone`: one core, for whoever hashes in several threads already.
+    """
+    return blake3(max_threads=_max_threads if alone else 1)
 
 
 def from_hex(text: str) -> bytes:

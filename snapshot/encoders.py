@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _THREADS = 4
 _INLINE_BYTES = 256 << 10
+# On average smaller, objects cost more in turns between threads than a second core gives.
+_SMALL = 32 << 10
 _JOB_BYTES = 1 << 20
 _JOBS_AHEAD = 8
 
@@ -29,7 +31,8 @@ class Encoded(NamedTuple):
 Job = list[tuple[bytes, bytes]]
 
 
-def _encode_all(job: Job) -> list[Encoded]:
+def encode_all(job: Job) -> list[Encoded]:
+    """Encode objects (address, bytes) here and now."""
     return [Encoded(digest, *encode(data), len(data)) for digest, data in job]
 
 
@@ -50,7 +53,7 @@ class _Pool:
     def _work(self) -> None:
         while (job := self.jobs.get()) is not None:
             try:
-                self.done.put(_encode_all(job))
+                self.done.put(encode_all(job))
             except Exception as error:  # handed to the thread that waits
                 self.done.put(error)
 
@@ -78,8 +81,9 @@ class Encoders:
 
     def put(self, objects: Job) -> list[Encoded]:
         """Hand in objects (address, bytes); returns whatever has been finished so far."""
-        if self._pool is None and sum(len(data) for _, data in objects) < _INLINE_BYTES:
-            return _encode_all(objects)
+        size = sum(len(data) for _, data in objects)
+        if size < _INLINE_BYTES or size < _SMALL * len(objects):
+            return encode_all(objects)
         pool = self._pool = self._pool or _Pool()
         finished: list[Encoded] = []
         for job in _jobs(objects):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from onrecord.snapshot.digest import digest_bytes, digest_of
 from onrecord.snapshot.errors import FileChanging, shown
 from onrecord.snapshot.ignore import Rules
 from onrecord.snapshot.manifest import Entry, read_tree
-from onrecord.snapshot.scan import Scan, Skipped
+from onrecord.snapshot.scan import Scan, Skipped, skipped_of
 from onrecord.snapshot.stable import KindChanged, read_stable, read_whole
-from onrecord.snapshot.statcache import load
+from onrecord.snapshot.statcache import Cache
 from onrecord.snapshot.store import Store
 from onrecord.snapshot.streams import hash_file
+from onrecord.snapshot.survey import survey
 from onrecord.snapshot.take import cache_key, open_source, private_folders
 from onrecord.snapshot.tree import TREE_MAGIC, Node, Root, decode_tree
 from onrecord.snapshot.writer import Writer
@@ -28,20 +30,21 @@ class FolderSide:
         Errors: SourceError, FileChanging, as `take_snapshot`.
         """
         rules = Rules() if rules is None else rules
+        listings = _Listings()
+        began = time.time_ns()
         root = open_source(source)
         try:
-            key = cache_key(store, rules, os.fstat(root))
-            before = [] if cache is None else load(cache, key)
-            listings = _Listings()
-            scan = Scan(listings, rules, before, private_folders(store))
-        except BaseException:
+            with Cache(cache, cache_key(store, rules, os.fstat(root))) as kept:
+                known = survey(root, kept)
+            scan = Scan(listings, rules, known, private_folders(store), began)
+            seen = scan.run(os.dup(root), alone=True)
+        finally:
             os.close(root)
-            raise
         self._source = source
         self._store = store
-        self._root = scan.run(root)
+        self._root = seen.root
         self._trees = listings.trees
-        self.skipped: list[Skipped] = scan.skipped
+        self.skipped: list[Skipped] = skipped_of(seen)
 
     @property
     def root(self) -> Root:

@@ -4,7 +4,7 @@
     -> [lock] -> rename into packs/ -> one transaction: places, removals, a new identity -> [unlock] -> unlink
 
 Before the transaction nothing has gone, and the new packs are leftovers; after it, what was not unlinked yet is
-named in the claim of a dead writer, and the next writer removes it (`leftovers`). Readers take no lock: who meets a
+named in the claim of a dead writer, and the next writer removes it (`leftovers`). Intake take no lock: who meets a
 pack that is gone looks again where its object lies.
 """
 

@@ -2,7 +2,7 @@
 
 Write-ahead log, `synchronous=FULL`: a commit is one fsync and is durable. Every writer holds the store's
 `flock` first, which is fair (SQLite's busy handler is not) and keeps a checkpoint from ever running beside a
-writer (the defect of SQLite 3.7.0 to 3.51.2, https://sqlite.org/wal.html#walresetbug). Readers take no lock.
+writer (the defect of SQLite 3.7.0 to 3.51.2, https://sqlite.org/wal.html#walresetbug). Intake take no lock.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from onrecord.snapshot.errors import StoreError, disk_full, shown
-from onrecord.snapshot.layout import Layout
+from onrecord.snapshot.layout import Layout, Place
 from onrecord.snapshot.locks import locked
+
+__all__ = ["Index", "Place"]
 
 _APPLICATION_ID = 0x4F4E534F
 _VERSION = 1
@@ -35,17 +36,6 @@ _SCHEMA = (
 )
 
 
-class Place(NamedTuple):
-    """Where an object lies: `pack` None means a file of its own; sizes and `offset` in bytes."""
-
-    digest: bytes
-    size: int
-    encoding: int
-    pack: int | None
-    offset: int
-    kept: int
-
-
 _open_indexes: weakref.WeakSet[Index] = weakref.WeakSet()
 _held_for_fork: list[Index] = []
 
@@ -58,6 +48,8 @@ class Index:
         self._guard = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._pack_names: dict[int, str] = {}
+        # Of an index that is read where nothing can be written: what it was when it was opened.
+        self._frozen: object = None
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""
@@ -149,6 +141,14 @@ class Index:
             ).fetchall()
         return [Place._make(row) for row in rows]
 
+    def kept_as(self, encoding: int) -> list[Place]:
+        """Every object that is kept in an encoding; looks at the whole index."""
+        with self.reading() as connection:
+            rows = connection.execute(
+                "SELECT digest, size, encoding, pack, offset, kept FROM objects WHERE encoding = ?", (encoding,)
+            ).fetchall()
+        return [Place._make(row) for row in rows]
+
     def remove(self, connection: sqlite3.Connection, digests: Iterable[bytes], packs: Iterable[int]) -> None:
         """Forget objects, and packs that hold none, inside a `writing` block; the store is another one then."""
         connection.executemany("DELETE FROM objects WHERE digest = ?", [(digest,) for digest in digests])
@@ -211,16 +211,16 @@ class Index:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def _connected(self) -> sqlite3.Connection:
+        if self._frozen is not None and self._frozen != self._look():
+            # `immutable` promised SQLite that nobody writes; someone has since.
+            self.close()
         if self._connection is None:
             self._connection = self._connect()
             _open_indexes.add(self)
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
-        self._layout.make()
-        connection = sqlite3.connect(
-            self._layout.index, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
+        connection = self._opened()
         try:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA wal_autocheckpoint=0")
@@ -234,6 +234,23 @@ class Index:
             connection.close()
             raise
         return connection
+
+    def _opened(self) -> sqlite3.Connection:
+        index, self._frozen = self._layout.index, None
+        place, as_uri = str(index), False
+        if index.exists() and not (os.access(index, os.W_OK) and os.access(index.parent, os.W_OK)):
+            # There is no room for the log's own index; without a log nothing is hidden in one.
+            state = self._look()
+            self._frozen = None if state[-1] else state
+            place, as_uri = f"{index.absolute().as_uri()}?mode=ro{'' if state[-1] else '&immutable=1'}", True
+        else:
+            self._layout.make()
+        return sqlite3.connect(place, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=as_uri)
+
+    def _look(self) -> tuple[int, int, int, bool]:
+        index = self._layout.index
+        state = index.stat()
+        return state.st_ino, state.st_size, state.st_mtime_ns, index.with_name(f"{index.name}-wal").exists()
 
     def _check_version(self, version: int) -> None:
         if version != _VERSION:

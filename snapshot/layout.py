@@ -3,7 +3,8 @@
     objects/  index.db(+ -wal -shm)  lock  bulk-lock  use-lock  packs/<16 hex>.pack  loose/<64 hex>  tmp/
 
 A pack is a header and then, for each object: its address (32 bytes), its encoding (u8), the bytes kept and the
-bytes of the object (u32 each, big endian), and what is kept. The index can be rebuilt from the packs alone.
+bytes of the object (u32 each, big endian), and what is kept. The index can be rebuilt from the packs alone. Only an
+object in parts (`growth`) can be longer than a u32 says: it has the greatest u32 there, and its size in what is kept.
 """
 
 from __future__ import annotations
@@ -11,12 +12,23 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 PACK_MAGIC: Final = b"onrecord pack 1\n"
 _HEADER = struct.Struct(">32sBII")
 HEADER_SIZE: Final = _HEADER.size
 LOOSE_FROM: Final = 4 << 20
+
+
+class Place(NamedTuple):
+    """Where an object lies: `pack` None means a file of its own; sizes and `offset` in bytes."""
+
+    digest: bytes
+    size: int
+    encoding: int
+    pack: int | None
+    offset: int
+    kept: int
 
 
 class Layout:
@@ -70,10 +82,12 @@ class Layout:
 
     def make(self) -> None:
         """Make the folders, and have the file system remember them."""
+        if all(folder.is_dir() for folder in (self.packs, self.loose, self.tmp)):
+            return
         for folder in (self.folder, self.packs, self.loose, self.tmp):
-            if not folder.is_dir():
-                folder.mkdir(parents=True, exist_ok=True)
-                sync_folder(folder.parent)
+            folder.mkdir(parents=True, exist_ok=True)
+        for folder in (self.folder.parent, self.folder):
+            sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:
@@ -87,4 +101,4 @@ def sync_folder(folder: Path) -> None:
 
 def pack_header(digest: bytes, encoding: int, kept: int, size: int) -> bytes:
     """What stands before an object in a pack."""
-    return _HEADER.pack(digest, encoding, kept, size)
+    return _HEADER.pack(digest, encoding, kept, min(size, 0xFFFFFFFF))

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from onrecord.snapshot.digest import digest_of
 from onrecord.snapshot.index import Index
 from onrecord.snapshot.layout import Layout, sync_folder
 from onrecord.snapshot.locks import claim, try_claim
@@ -18,6 +19,7 @@ from onrecord.snapshot.streams import write_all
 
 _MODE = 0o444
 _PACK_NAME = 16
+MORE_PACKS = 3
 
 
 class Claim:
@@ -40,6 +42,10 @@ class Claim:
             except (FileExistsError, FileNotFoundError):
                 continue
 
+    def other_pack(self, number: int) -> str:
+        """The name of one of a few more packs of this writer, `number` from 1 to `MORE_PACKS`."""
+        return _other_pack(self.name, number)
+
     @property
     def pack_file(self) -> str:
         """File name of the private pack."""
@@ -54,6 +60,13 @@ class Claim:
         self._files += 1
         path = self._layout.tmp / f"{self.name}.{self._files}"
         return path, _create(path)
+
+    def new_link(self, path: Path) -> Path:
+        """A temporary second name of a file."""
+        self._files += 1
+        place = self._layout.tmp / f"{self.name}.{self._files}"
+        os.link(path, place, follow_symlinks=False)
+        return place
 
     def intend(self, loose: Iterable[bytes], packs: Iterable[str] = ()) -> None:
         """Write down which loose objects are about to come or go, and which packs are about to go.
@@ -90,8 +103,9 @@ def clear(layout: Layout, index: Index) -> None:
 
 
 def _remove_unreferenced(layout: Layout, index: Index, name: str, fd: int) -> None:
-    if not index.pack_exists(name):
-        layout.pack(name).unlink(missing_ok=True)
+    for pack in (name, *(_other_pack(name, number) for number in range(1, MORE_PACKS + 1))):
+        if not index.pack_exists(pack):
+            layout.pack(pack).unlink(missing_ok=True)
     lines = os.pread(fd, os.fstat(fd).st_size, 0).split(b"\n")
     # A last line that was cut short names nothing.
     for line in lines[:-1]:
@@ -100,6 +114,11 @@ def _remove_unreferenced(layout: Layout, index: Index, name: str, fd: int) -> No
     digests = [bytes.fromhex(line.decode()) for line in lines[:-1] if len(line) == 64]
     for digest in set(digests) - index.known(digests):
         layout.loose_object(digest).unlink(missing_ok=True)
+
+
+def _other_pack(name: str, number: int) -> str:
+    # Worked out from the claim's name alone: after a power failure the claim may be empty.
+    return digest_of(f"{name} {number}".encode()).hex()[:_PACK_NAME]
 
 
 def _remove_claim(layout: Layout, name: str, fd: int) -> None:

@@ -9,29 +9,17 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from onrecord.snapshot.errors import FileChanging, SourceError, shown
+from onrecord.snapshot.stamps import signature
 
 TRIES = 3
 # Without O_NONBLOCK a FIFO that took a file's place would hang the open; O_NOFOLLOW refuses a link.
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _Result = TypeVar("_Result")
-Signature = tuple[int, int, int, int, int, int]
 
 
 class KindChanged(Exception):
     """What was opened is no regular file; never leaves this package."""
-
-
-def signature(status: os.stat_result) -> Signature:
-    """What must be equal for a file to count as unchanged: size, mtime, ctime (ns), inode, device, mode."""
-    return (
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-        status.st_ino,
-        status.st_dev,
-        status.st_mode,
-    )
 
 
 def read_stable(

@@ -13,38 +13,99 @@ from __future__ import annotations
 import marshal
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import TracebackType
+from typing import NamedTuple, Self
 
 from onrecord.snapshot.digest import SIZE, digest_of
-from onrecord.snapshot.stable import Signature
+from onrecord.snapshot.stamps import Signature, packed, unpacked
+from onrecord.snapshot.tree import Root
 
-_MAGIC = b"onrecord stat cache 1\n"
+_MAGIC = b"onrecord stat cache 2\n"
+OFFSET = len(_MAGIC) + SIZE
 _TICK = 50_000_000
 _COARSE_TICK = 2_100_000_000
 _SECOND = 1_000_000_000
 _ABANDONED_AFTER = 600  # seconds
 
-# name, kind (as in tree.py), signature or None, address or link target, size
-FileSeen = tuple[bytes, bytes, Signature | None, bytes, int]
-# name, position of its FolderSeen in the list, address of its tree, files and bytes below it
+# name, kind (as in tree.py), signature, address or link target, size
+FileSeen = tuple[bytes, bytes, Signature, bytes, int]
+# name, how many positions before its parent its FolderSeen stands, address of its tree, files and bytes below it
 FolderRef = tuple[bytes, int, bytes, int, int]
-# name, why it was skipped
-SkippedSeen = tuple[bytes, str]
-# mtime, ctime (ns), inode, device: equal means that no name came or went
-FolderSignature = tuple[int, int, int, int]
+# path below the source, and why it was skipped or where the link leads
+Noted = tuple[bytes, bytes]
 
 
 class FolderSeen(NamedTuple):
-    """One folder: `rules` is an address of every ignore line in force in it."""
+    """One folder as the last scan saw it; the first four fields are what `stamps.differing` looks at.
 
-    signature: FolderSignature | None
-    rules: bytes
-    has_ignore_file: bool
-    tree: bytes
-    files: list[FileSeen]
+    `path`: below the source, with a slash at its end, empty for the source. `stamp`: its own stamps, empty when
+    they were racy. `names`, `stamps`: of its files and links, and then of `watched` more, the ignore files that
+    are themselves ignored. `content`: kind, address or target, and size of each file, spelled by marshal, since
+    most scans need it of few folders. `rules`: an address of every ignore line in force in it.
+    """
+
+    path: bytes
+    stamp: bytes
+    names: bytes
+    stamps: bytes
+    content: bytes
     folders: list[FolderRef]
-    skipped: list[SkippedSeen]
+    tree: bytes
+    rules: bytes
+    watched: int
+    has_ignore_file: bool
+
+    def files(self) -> list[FileSeen]:
+        """Its files and links."""
+        names = self.names.split(b"\0")[:-1]
+        found = zip(names, unpacked(self.stamps, len(names)), marshal.loads(self.content), strict=False)  # noqa: S302
+        return [(name, kind, signature, value, size) for name, signature, (kind, value, size) in found]
+
+
+class Seen(NamedTuple):
+    """All that a scan saw: files and their bytes, what was skipped, links out of the source, every folder.
+
+    A folder stands behind all that are below it, directly behind the last of them; the root is the last.
+    """
+
+    files: int
+    size: int
+    skipped: list[Noted]
+    stray_links: list[Noted]
+    folders: list[FolderSeen]
+
+    @property
+    def root(self) -> Root:
+        """What the snapshot object says."""
+        return Root(self.folders[-1].tree, self.files, self.size)
+
+
+def folder_seen(
+    path: bytes,
+    stamp: bytes,
+    files: Sequence[FileSeen],
+    watched: Sequence[tuple[bytes, Signature]],
+    folders: list[FolderRef],
+    tree: bytes,
+    rules: bytes,
+    has_ignore_file: bool,
+) -> FolderSeen:
+    """A folder in the form in which it is kept."""
+    names = [seen[0] for seen in files] + [name for name, _ in watched]
+    return FolderSeen(
+        path,
+        stamp,
+        b"".join([name + b"\0" for name in names]),
+        packed([seen[2] for seen in files] + [signature for _, signature in watched]),
+        marshal.dumps([(seen[1], seen[3], seen[4]) for seen in files]),
+        folders,
+        tree,
+        rules,
+        len(watched),
+        has_ignore_file,
+    )
 
 
 def is_racy(mtime: int, ctime: int, began: int) -> bool:
@@ -55,39 +116,62 @@ def is_racy(mtime: int, ctime: int, began: int) -> bool:
     return ctime >= limit or limit <= mtime <= began
 
 
-def load(path: Path, key: bytes) -> list[FolderSeen]:
-    """The folders of a cache, the root last; empty when there is none that can be believed."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return []
-    head = len(_MAGIC)
-    body = data[head + SIZE :]
-    # marshal trusts its input, so nothing reaches it that we did not write whole.
-    if not data.startswith(_MAGIC) or data[head : head + SIZE] != digest_of(body):
-        return []
-    try:
-        found, folders = marshal.loads(body)  # noqa: S302
-    except (ValueError, EOFError, TypeError):
-        return []
-    return [FolderSeen._make(folder) for folder in folders] if found == key else []
+class Cache:
+    """The cache of one source folder as it was when it was opened."""
 
+    def __init__(self, path: Path | None, key: bytes) -> None:
+        """`path` None: no cache. `key` is an address of all else that matters: the store, the rules, the folder."""
+        self._path = path
+        self._key = key
+        self.fd = -1
 
-def save(path: Path, key: bytes, folders: list[FolderSeen]) -> None:
-    """Replace the cache. A failure is no failure of the snapshot: the next scan just reads more."""
-    body = marshal.dumps((key, [tuple(folder) for folder in folders]))
-    partial = path.with_name(f"{path.name}.{os.urandom(4).hex()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def load(self) -> Seen | None:
+        """What the last scan saw; None when there is nothing that can be believed. Keeps the file open as `fd`."""
+        if self._path is None:
+            return None
         try:
-            partial.write_bytes(_MAGIC + digest_of(body) + body)
-            partial.replace(path)
-            _clear_partials(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-    except OSError:
-        return
+            self.fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            data = memoryview(os.read(self.fd, os.fstat(self.fd).st_size))
+        except OSError:
+            return None
+        # marshal trusts its input, so nothing reaches it that we did not write whole.
+        if data[: len(_MAGIC)] != _MAGIC or data[len(_MAGIC) : OFFSET] != digest_of(data[OFFSET:]):
+            return None
+        try:
+            key, files, size, skipped, strays, folders = marshal.loads(data[OFFSET:])  # noqa: S302
+        except (ValueError, EOFError, TypeError):
+            return None
+        seen = Seen(files, size, skipped, strays, list(map(FolderSeen._make, folders)))
+        return seen if key == self._key else None
+
+    def save(self, seen: Seen) -> None:
+        """Replace the cache. A failure is no failure of the snapshot: the next scan just reads more."""
+        if self._path is None:
+            return
+        body = marshal.dumps((self._key, *seen[:-1], list(map(tuple, seen.folders))))
+        path = self._path
+        partial = path.with_name(f"{path.name}.{os.urandom(4).hex()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                partial.write_bytes(b"".join((_MAGIC, digest_of(body), body)))
+                partial.replace(path)
+                _clear_partials(path)
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
+        except OSError:
+            return
 
 
 def _clear_partials(path: Path) -> None:

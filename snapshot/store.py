@@ -6,34 +6,32 @@ survives a crash and a power failure; what is read is checked against its addres
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
-import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
-from onrecord.snapshot.digest import digest_of, from_hex, hasher
-from onrecord.snapshot.encoding import decode
+from onrecord.snapshot.digest import from_hex
+from onrecord.snapshot.encoding import PARTS
 from onrecord.snapshot.errors import (
     ObjectCorrupt,
     ObjectMissing,
     SourceError,
-    corrupt,
     disk_full,
     is_full,
-    missing,
     shown,
 )
 from onrecord.snapshot.index import Index, Place
 from onrecord.snapshot.layout import LOOSE_FROM, Layout
 from onrecord.snapshot.locks import locked
+from onrecord.snapshot.reader import Reader, position
 from onrecord.snapshot.stable import KindChanged, expect, read_stable, read_whole
-from onrecord.snapshot.streams import clone, copy_hashing, hash_file, write_all
 from onrecord.snapshot.writer import Writer
+
+if TYPE_CHECKING:
+    from onrecord.snapshot.growth import Part
 
 
 # Values are named tuples: restoring a snapshot, which a run's start waits for, then imports no attrs.
@@ -62,7 +60,7 @@ class Store:
         self.folder = Path(folder)
         self._layout = Layout(self.folder)
         self._index = Index(self._layout)
-        self._packs = _PackFiles(self._layout, self._index)
+        self.reader = Reader(self._layout, self._index)
 
     def __enter__(self) -> Self:
         return self
@@ -75,7 +73,7 @@ class Store:
     def close(self) -> None:
         """Close every file; the store can still be used and opens them again."""
         self._index.close()
-        self._packs.close()
+        self.reader.close()
 
     @property
     def identity(self) -> str:
@@ -96,12 +94,14 @@ class Store:
     def remove(self, digests: Iterable[str]) -> tuple[int, int]:
         """Remove objects for good, as `gc.Removal` says; how many, and the bytes by which the store is smaller.
 
-        The caller is in a block of `in_use(alone=True)`. Those that the store lacks are no error. Durable on
-        return. Errors: DiskFull, StoreError; then nothing has gone.
+        The caller is in a block of `in_use(alone=True)`. Those that the store lacks are no error; those through
+        which others are read stay. Durable on return. Errors: DiskFull, StoreError; then nothing has gone.
         """
         from onrecord.snapshot.gc import Removal
+        from onrecord.snapshot.growth import held
 
         wanted = {from_hex(digest) for digest in digests}
+        wanted -= held(self, wanted)
         try:
             return Removal(self._layout, self._index).run(wanted)
         except OSError as error:
@@ -144,17 +144,11 @@ class Store:
 
     def pieces(self, digest: str) -> Iterator[bytes]:
         """The bytes of an object of any size in pieces; ObjectCorrupt after the last one when they were wrong."""
-        place = self.place(from_hex(digest))
-        if place.pack is not None:
-            yield self.fetch(place)
-            return
-        state = hasher()
-        with self._loose(place) as source:
-            while piece := os.read(source.fileno(), LOOSE_FROM):
-                state.update(piece)
-                yield piece
-        if state.digest() != place.digest:
-            raise corrupt(place.digest, "its bytes hash to something else")
+        yield from self.pieces_at(self.place(from_hex(digest)))
+
+    def pieces_at(self, place: Place) -> Iterator[bytes]:
+        """The same, of an object whose place is known."""
+        return self.reader.pieces_at(place)
 
     def copy_to(self, digest: str, destination: Path) -> int:
         """Write an object to a file, checked, replacing what stands there; returns its size in bytes.
@@ -166,7 +160,7 @@ class Store:
         try:
             fd = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             try:
-                self.write_into(place, fd)
+                self.reader.write_into(place, fd)
             finally:
                 os.close(fd)
             partial.replace(destination)
@@ -183,177 +177,61 @@ class Store:
 
     def verify(self, digests: Iterable[str] | None = None) -> Iterator[Fault]:
         """Hash objects again, all of them unless some are named; yields what is wrong or missing."""
+        from onrecord.snapshot.growth import wrong
+
+        grown: list[Place] = []
         if digests is None:
             for page in self._index.all_places():
-                yield from self._faults(page)
-            return
-        wanted = sorted({from_hex(digest) for digest in digests})
+                yield from self._faults(page, grown)
+        wanted = sorted({from_hex(digest) for digest in digests or ()})
         for start in range(0, len(wanted), 5000):
             places = self.places(wanted[start : start + 5000])
             for digest in wanted[start : start + 5000]:
                 if digest not in places:
                     yield Fault(digest.hex(), "missing: the store does not know it")
-            yield from self._faults(places.values())
+            yield from self._faults(places.values(), grown)
+        for place, problem in wrong(self, grown):
+            yield Fault(place.digest.hex(), problem)
+
+    def loose_path(self, place: Place) -> Path | None:
+        """The file of an object that is one of its own, None for any other. It must not be written."""
+        return self._layout.loose_object(place.digest) if place.pack is None else None
 
     def place(self, digest: bytes) -> Place:
         """Where an object lies; ObjectMissing."""
-        for place in self._index.places([digest]):
-            return place
-        raise missing(digest)
+        return self.reader.place(digest)
 
     def places(self, digests: Iterable[bytes]) -> dict[bytes, Place]:
         """Where many objects lie; those that the store lacks are left out."""
-        return {place.digest: place for place in self._index.places(digests)}
+        return self.reader.places(digests)
+
+    def parts(self, place: Place) -> list[Part]:
+        """What an object in parts is made of. Errors: ObjectMissing, ObjectCorrupt."""
+        return self.reader.parts(place)
+
+    def in_parts(self) -> list[Place]:
+        """Every object that is kept in parts; looks at the whole index."""
+        return self._index.kept_as(PARTS)
+
+    def with_parts(self, digests: Iterable[str]) -> set[str]:
+        """Some addresses, and those of the objects that they are read through."""
+        from onrecord.snapshot.growth import with_parts
+
+        return {digest.hex() for digest in with_parts(self, map(from_hex, digests))}
 
     def fetch(self, place: Place) -> bytes:
         """The bytes of an object whose place is known, checked."""
-        try:
-            return self._fetch(place)
-        except ObjectCorrupt:
-            return self._fetch(self._looked_up_again(place))
+        return self.reader.fetch(place)
 
-    def _looked_up_again(self, place: Place) -> Place:
-        # Another process may have removed objects since, and have put what it kept of their packs into new ones.
-        self._packs.close()
-        self._index.forget_names()
-        return self.place(place.digest)
-
-    def _fetch(self, place: Place) -> bytes:
-        if place.pack is None:
-            with self._loose(place) as source:
-                data = source.read()
-        else:
+    def _faults(self, places: Iterable[Place], grown: list[Place]) -> Iterator[Fault]:
+        for place in sorted(places, key=position):
+            if place.encoding == PARTS:
+                grown.append(place)
+                continue
             try:
-                kept = self._packs.read(place.pack, place)
-                data = decode(place.encoding, kept, place.size)
-            except (TypeError, ValueError) as error:
-                # Also of a damaged index, whose numbers and names may be of any kind.
-                raise corrupt(place.digest, str(error)) from error
-        if digest_of(data) != place.digest:
-            raise corrupt(place.digest, "its bytes hash to something else")
-        return data
-
-    def write_into(self, place: Place, fd: int) -> None:
-        """Write an object into an empty file, checked; on an error the file holds rubbish."""
-        if place.pack is not None:
-            write_all(fd, self.fetch(place))
-            return
-        with self._loose(place) as source:
-            if clone(source.fileno(), fd):
-                digest, _ = hash_file(fd)
-            else:
-                digest, _ = copy_hashing(source.fileno(), fd)
-        if digest != place.digest:
-            raise corrupt(place.digest, "its bytes hash to something else")
-
-    def _loose(self, place: Place) -> _Reader:
-        try:
-            return _Reader(place, self._layout.loose_object(place.digest))
-        except FileNotFoundError:
-            raise missing_file(place, self._layout.loose_object(place.digest)) from None
-
-    def _faults(self, places: Iterable[Place]) -> Iterator[Fault]:
-        for place in sorted(places, key=lambda place: (place.pack or 0, place.offset)):
-            try:
-                if place.pack is None:
-                    with self._loose(place) as source:
-                        digest, _ = hash_file(source.fileno())
-                    if digest != place.digest:
-                        yield Fault(place.digest.hex(), "damaged: its bytes hash to something else")
-                else:
-                    self.fetch(place)
+                self.reader.check(place)
             except (ObjectCorrupt, ObjectMissing) as error:
                 yield Fault(place.digest.hex(), error.what.partition(": ")[2] or error.what)
-
-
-class _Reader:
-    """A file open for reading."""
-
-    def __init__(self, place: Place, path: Path) -> None:
-        self._fd = open_regular(place, path)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.close(self._fd)
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def read(self) -> bytes:
-        pieces = []
-        while piece := os.read(self._fd, 1 << 24):
-            pieces.append(piece)
-        return b"".join(pieces)
-
-
-class _PackFiles:
-    """Descriptors of the packs read last; at most `KEEP` are open."""
-
-    KEEP = 32
-
-    def __init__(self, layout: Layout, index: Index) -> None:
-        self._layout = layout
-        self._index = index
-        self._open: dict[int, _OwnedFd] = {}
-
-    def read(self, pack: int, place: Place) -> bytes:
-        owned = self._open.get(pack)
-        if owned is None:
-            owned = self._opened(pack, place)
-        # Looked at first: what a damaged index asks for may be more than there is memory, or less than nothing.
-        possible = min(place.offset, place.kept) >= 0 and place.offset + place.kept <= os.fstat(owned.fd).st_size
-        kept = os.pread(owned.fd, place.kept, place.offset) if possible else b""
-        if not possible or len(kept) != place.kept:
-            raise corrupt(place.digest, f"pack {self._index.pack_name(pack)} is cut short")
-        return kept
-
-    def _opened(self, pack: int, place: Place) -> _OwnedFd:
-        name = self._index.pack_name(pack)
-        if name is None:
-            raise corrupt(place.digest, f"the index names pack {pack}, which it does not know")
-        path = self._layout.pack(name)
-        try:
-            owned = _OwnedFd(open_regular(place, path))
-        except FileNotFoundError:
-            raise missing_file(place, path) from None
-        if len(self._open) >= self.KEEP:
-            self.close()
-        self._open[pack] = owned
-        return owned
-
-    def close(self) -> None:
-        self._open = {}
-
-
-class _OwnedFd:
-    """A descriptor that is closed when its last user lets go, so that a thread never reads a reused one."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        weakref.finalize(self, os.close, fd)
-
-
-def open_regular(place: Place, path: Path) -> int:
-    """A descriptor of a file of the store; ObjectCorrupt, without waiting, for anything else that has its name."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise corrupt(place.digest, f"{shown(path)} is no regular file") from error
-        raise
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise corrupt(place.digest, f"{shown(path)} is no regular file")
-    return fd
-
-
-def missing_file(place: Place, path: Path) -> ObjectCorrupt:
-    """The error for an object whose file is gone."""
-    return corrupt(place.digest, f"its file {shown(path)} is gone")
 
 
 def add_file(writer: Writer, name: bytes, folder: int | None, path: bytes) -> tuple[bytes, int, os.stat_result]:

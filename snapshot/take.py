@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import attrs
@@ -13,10 +13,12 @@ import attrs
 from onrecord.snapshot.digest import digest_of
 from onrecord.snapshot.errors import SourceError, shown
 from onrecord.snapshot.ignore import Rules
-from onrecord.snapshot.scan import Scan, Skipped
-from onrecord.snapshot.statcache import FolderSeen, load, save
+from onrecord.snapshot.intake import HelperLost
+from onrecord.snapshot.scan import Scan, Skipped, skipped_of
+from onrecord.snapshot.statcache import Cache, FolderSeen, Seen
 from onrecord.snapshot.store import Store
-from onrecord.snapshot.tree import Root, encode_root
+from onrecord.snapshot.survey import survey
+from onrecord.snapshot.tree import encode_root
 
 WARN_BYTES = 300_000_000
 WARN_FILES = 20_000
@@ -54,51 +56,61 @@ def take_snapshot(
     when missing. `rehash` reads every file nevertheless (a write through an old memory mapping can leave a
     file's times as they were). `progress` is told the files and bytes looked at so far.
 
-    Nothing in the source is written, and no link in it is followed.
+    Nothing in the source is written, and no link in it is followed. Where much is new, helping processes
+    read with this one; they have ended on return.
 
     Errors: SourceError for a source that is no folder and for whatever in it cannot be read, FileChanging,
     DiskFull, StoreError. On any of them the store is as it was.
     """
     rules = Rules() if rules is None else rules
     root = open_source(source)
-    with ExitStack() as held:
-        return _take(root, store, cache, rules, rehash, progress, held)
+    try:
+        # What the cache says is stored must not leave the store before this snapshot holds it.
+        with store.in_use(), Cache(cache, cache_key(store, rules, os.fstat(root))) as kept:
+            return _take(root, store, kept, rules, rehash, progress)
+    finally:
+        os.close(root)
 
 
 def _take(
     root: int,
     store: Store,
-    cache: Path | None,
+    cache: Cache,
     rules: Rules,
     rehash: bool,
     progress: Callable[[int, int], None] | None,
-    held: ExitStack,
 ) -> Snapshot:
-    try:
-        # What the cache says is stored must not leave the store before this snapshot holds it.
-        held.enter_context(store.in_use())
-        status = os.fstat(root)
-        key = cache_key(store, rules, status)
-        before = [] if cache is None or rehash else load(cache, key)
-        writer = store.writer()
-    except BaseException:
-        os.close(root)
-        raise
-    with writer:
-        scan = Scan(writer, rules, before, private_folders(store), progress)
-        found = scan.run(root)
-        digest = writer.add(encode_root(found))
-        bytes_stored = sum(writer.commit().values())
-    if cache is not None and not scan.unchanged:
+    began = time.time_ns()
+    known = None if rehash else survey(root, cache)
+    if known is not None and known.all_same:
+        if progress is not None:
+            progress(known.seen.files, known.seen.size)
+        return _snapshot(known.seen, digest_of(encode_root(known.seen.root)), 0)
+    for alone in (False, True):
+        with store.writer() as writer:
+            scan = Scan(writer, rules, known, private_folders(store), began, progress)
+            try:
+                seen = scan.run(os.dup(root), alone=alone)
+            except HelperLost:
+                # Whatever it had written is dropped with this writer.
+                continue
+            digest = writer.add(encode_root(seen.root))
+            bytes_stored = sum(writer.commit().values())
+            break
+    if known is None or seen != known.seen:
         # Only now: a cache must never speak of objects that did not reach the store.
-        save(cache, key, scan.folders)
+        cache.save(seen)
+    return _snapshot(seen, digest, bytes_stored)
+
+
+def _snapshot(seen: Seen, digest: bytes, bytes_stored: int) -> Snapshot:
     return Snapshot(
         snapshot_id=digest.hex(),
-        files=found.files,
-        bytes=found.size,
+        files=seen.files,
+        bytes=seen.size,
         bytes_stored=bytes_stored,
-        skipped=tuple(scan.skipped),
-        warnings=tuple(_warnings(scan, found)),
+        skipped=tuple(skipped_of(seen)),
+        warnings=tuple(_warnings(seen)),
     )
 
 
@@ -143,17 +155,17 @@ def private_folders(store: Store) -> list[tuple[int, int]]:
     return out
 
 
-def _warnings(scan: Scan, found: Root) -> list[str]:
+def _warnings(seen: Seen) -> list[str]:
     out = [
-        f"{link} points out of the source, to {target}: kept as a link, not followed"
-        for link, target in scan.stray_links
+        f"{shown(path)} points out of the source, to {shown(target)}: kept as a link, not followed"
+        for path, target in seen.stray_links
     ]
-    by_size = found.size > WARN_BYTES
-    if by_size or found.files > WARN_FILES:
-        largest = _largest(scan.folders, by_size)
+    by_size = seen.size > WARN_BYTES
+    if by_size or seen.files > WARN_FILES:
+        largest = _largest(seen.folders, by_size)
         width = max(len(name) for name, _, _ in largest)
         out.append(
-            f"the snapshot holds {found.files:,} files and {found.size / 1e6:,.0f} MB; the largest entries:\n"
+            f"the snapshot holds {seen.files:,} files and {seen.size / 1e6:,.0f} MB; the largest entries:\n"
             + "".join(
                 f"  {name.ljust(width)}  {size / 1e6:9,.1f} MB" + (f" in {files:,} files\n" if files != 1 else "\n")
                 for name, files, size in largest
@@ -170,10 +182,10 @@ def _largest(folders: list[FolderSeen], by_size: bool) -> list[tuple[str, int, i
         return entry[2] if by_size else entry[1]
 
     found: list[tuple[str, int, int]] = []
-    for entry in sorted(_entries(b"", folders[-1]), key=weight, reverse=True)[:3]:
+    for entry in sorted(_entries(folders, len(folders) - 1), key=weight, reverse=True)[:3]:
         path, files, size, position = entry
         while position >= 0:
-            inside = max(_entries(path + b"/", folders[position]), key=weight, default=None)
+            inside = max(_entries(folders, position), key=weight, default=None)
             if inside is None or weight(inside) < 0.8 * weight(entry):
                 break
             path, files, size, position = inside
@@ -181,7 +193,8 @@ def _largest(folders: list[FolderSeen], by_size: bool) -> list[tuple[str, int, i
     return found
 
 
-def _entries(prefix: bytes, folder: FolderSeen) -> list[tuple[bytes, int, int, int]]:
+def _entries(folders: list[FolderSeen], position: int) -> list[tuple[bytes, int, int, int]]:
     """Path, files, bytes and position (-1: a file) of what is directly in a folder."""
-    out = [(prefix + seen[0], 1, seen[4], -1) for seen in folder.files]
-    return out + [(prefix + ref[0], ref[3], ref[4], ref[1]) for ref in folder.folders]
+    folder = folders[position]
+    out = [(folder.path + seen[0], 1, seen[4], -1) for seen in folder.files()]
+    return out + [(folder.path + ref[0], ref[3], ref[4], position - ref[1]) for ref in folder.folders]

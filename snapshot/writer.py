@@ -11,31 +11,42 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from onrecord.snapshot.digest import digest_of, hasher
 from onrecord.snapshot.encoders import Encoded, Encoders
-from onrecord.snapshot.encoding import RAW
+from onrecord.snapshot.encoding import PARTS, RAW
 from onrecord.snapshot.errors import disk_full, is_full
+from onrecord.snapshot.flushing import Flushing
+from onrecord.snapshot.growth import Part, encode_parts
 from onrecord.snapshot.index import Index, Place
-from onrecord.snapshot.layout import (
-    HEADER_SIZE,
-    LOOSE_FROM,
-    PACK_MAGIC,
-    Layout,
-    pack_header,
-    sync_folder,
-)
+from onrecord.snapshot.layout import HEADER_SIZE, LOOSE_FROM, Layout, sync_folder
 from onrecord.snapshot.leftovers import Claim
 from onrecord.snapshot.locks import Lock
+from onrecord.snapshot.packing import PackWriter
 from onrecord.snapshot.streams import copy_hashing, hash_file, write_all
 
 _PENDING_BYTES = 4 << 20
 _PENDING_COUNT = 2000
 _BULK_BYTES = 4 << 20
+
+
+class PrivatePack:
+    """A pack that is not visible yet: the name that it will have, the file that it is, what it holds."""
+
+    def __init__(self, name: str, path: Path, fd: int) -> None:
+        self.name = name
+        self.path = path
+        self.written = PackWriter(fd)
+        self.places: dict[bytes, Place] = {}
+
+    @property
+    def fd(self) -> int:
+        """Its descriptor."""
+        return self.written.fd
 
 
 class Writer:
@@ -54,10 +65,11 @@ class Writer:
         self._ready: list[Encoded] = []
         self._ready_bytes = 0
         self._claim: Claim | None = None
-        self._pack = -1
-        self._pack_end = 0
-        self._packed: dict[bytes, Place] = {}
+        self._pack: PrivatePack | None = None
+        self._others: list[PrivatePack] = []
+        self._unwritten_bytes = 0
         self._large: dict[bytes, tuple[Path, int]] = {}
+        self._flushing = Flushing(layout.tmp)
 
     def __enter__(self) -> Self:
         return self
@@ -86,50 +98,52 @@ class Writer:
         return digest
 
     def add_large(self, source: int, size: int) -> tuple[bytes, int]:
-        """Add the file behind a descriptor without holding it in memory; its address and the bytes read.
+        """Add what a descriptor still has to give without holding it in memory; its address and the bytes read.
 
         The caller checks that the file did not change meanwhile; if it did, `forget_large` drops the copy.
         """
         self._rely_on_store()
         self._go_bulk()
+        start = os.lseek(source, 0, os.SEEK_CUR)
         if self._index.has_loose_of(size):
             digest, read = hash_file(source, size)
             if digest in self._seen or self._index.known([digest]):
                 return digest, read
-            os.lseek(source, 0, os.SEEK_SET)
-        path, fd = self._claimed().new_file()
-        try:
-            digest, read = copy_hashing(source, fd, size)
-            if digest in self._seen or self._index.known([digest]):
-                path.unlink()
-                return digest, read
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        self._seen.add(digest)
-        self._large[digest] = (path, read)
-        return digest, read
+            os.lseek(source, start, os.SEEK_SET)
+        return self._write_large(lambda target: copy_hashing(source, target, size))
 
     def add_pieces(self, pieces: Iterable[bytes]) -> tuple[bytes, int]:
         """Add an object of any size that comes in pieces; its address and its bytes."""
-        self._rely_on_store()
-        self._go_bulk()
-        path, fd = self._claimed().new_file()
-        try:
+
+        def write(target: int) -> tuple[bytes, int]:
             state, size = hasher(), 0
             for piece in pieces:
                 state.update(piece)
-                size += write_all(fd, piece)
-            digest = state.digest()
-            if digest in self._seen or self._index.known([digest]):
-                path.unlink()
-                return digest, size
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+                size += write_all(target, piece)
+            return state.digest(), size
+
+        self._rely_on_store()
+        self._go_bulk()
+        return self._write_large(write)
+
+    def add_linked(self, path: Path, digest: bytes, size: int) -> None:
+        """Make a file of this file system an object under its address, without a copy; it keeps its other name.
+
+        The caller has hashed it, and knows that nobody writes it any more. Raises OSError where it cannot be linked.
+        """
+        self._rely_on_store()
+        if digest in self._seen or self._index.known([digest]):
+            return
+        place = self._claimed().new_link(path)
         self._seen.add(digest)
-        self._large[digest] = (path, size)
-        return digest, size
+        self._large[digest] = (place, size)
+
+    def add_parts(self, digest: bytes, parts: Sequence[Part]) -> None:
+        """Add a content that is `parts`, one after the other; each is in the store, or in this write."""
+        self._rely_on_store()
+        if digest not in self._seen and not self._index.known([digest]):
+            self._seen.add(digest)
+            self._take([Encoded(digest, PARTS, encode_parts(parts), sum(part.size for part in parts))])
 
     def forget_large(self, digest: bytes) -> None:
         """Drop a large object again that this write has added; without effect on any other."""
@@ -138,45 +152,74 @@ class Writer:
             self._seen.discard(digest)
             found[0].unlink()
 
+    def new_pack(self) -> PrivatePack:
+        """A pack that another process fills with what `wanted` says; it is visible after `commit` as all the rest.
+
+        Its descriptor is the writer's to close.
+        """
+        self._rely_on_store()
+        claim = self._claimed()
+        path, fd = claim.new_file()
+        pack = PrivatePack(claim.other_pack(len(self._others) + 1), path, fd)
+        self._others.append(pack)
+        return pack
+
+    def wanted(self, objects: Iterable[tuple[bytes, int]]) -> set[bytes]:
+        """Those of some objects (address, bytes) that are new, which the caller then has in a `new_pack`."""
+        found = {digest: size for digest, size in objects if digest not in self._seen}
+        self._seen.update(found)
+        new = set(found) - self._index.known(found)
+        self._unwritten_bytes += sum(found[digest] for digest in new)
+        if self._unwritten_bytes >= _BULK_BYTES and self._go_bulk():
+            new -= self._index.known(new)
+        return new
+
     def commit(self) -> dict[bytes, int]:
         """Make everything added durable and visible; the bytes that each newly stored object takes."""
         self._flush()
         self._take(self._encoders.finish())
-        if not self._ready and not self._packed and not self._large:
-            return {}
         self._spill()
-        if self._pack >= 0:
-            os.fsync(self._pack)
+        packs = [pack for pack in (self._pack, *self._others) if pack is not None and pack.places]
+        if not packs and not self._large:
+            return {}
+        # Where one flush was for the whole file system, the packs were part of it.
+        if not self._flushing.flush():
+            for pack in packs:
+                os.fsync(pack.fd)
         with self._index.writing() as connection:
-            new = self._publish(connection)
+            new = self._publish(connection, packs)
         self.close()
         return new
 
     def close(self) -> None:
         """Drop whatever was not committed and give back the locks."""
         self._encoders.stop()
-        if self._pack >= 0:
-            os.close(self._pack)
-            self._pack = -1
+        self._flushing.close()
+        for pack in (self._pack, *self._others):
+            if pack is not None:
+                os.close(pack.fd)
+        self._pack, self._others = None, []
         if self._claim is not None:
             self._claim.release()
             self._claim = None
         self._bulk.release()
         self._use.release()
-        self._pending, self._ready, self._packed, self._large = {}, [], {}, {}
+        self._pending, self._ready, self._large = {}, [], {}
 
-    def _publish(self, connection: sqlite3.Connection) -> dict[bytes, int]:
-        known = self._index.known([*self._packed, *self._large])
-        packed = [place for digest, place in self._packed.items() if digest not in known]
+    def _publish(self, connection: sqlite3.Connection, packs: list[PrivatePack]) -> dict[bytes, int]:
+        known = self._index.known([*self._large, *(digest for pack in packs for digest in pack.places)])
         large = {digest: found for digest, found in self._large.items() if digest not in known}
+        packs = [pack for pack in packs if not known.issuperset(pack.places)]
         claim = self._claimed()
         claim.intend(large)
         places: list[Place] = []
-        if packed:
-            (self._layout.tmp / claim.pack_file).rename(self._layout.pack(claim.name))
+        for pack in packs:
+            pack.path.rename(self._layout.pack(pack.name))
+        if packs:
             sync_folder(self._layout.packs)
-            pack = self._index.add_pack(connection, claim.name, self._pack_end)
-            places += [place._replace(pack=pack) for place in packed]
+        for pack in packs:
+            number = self._index.add_pack(connection, pack.name, pack.written.end)
+            places += [place._replace(pack=number) for digest, place in pack.places.items() if digest not in known]
         for digest, (path, size) in large.items():
             path.rename(self._layout.loose_object(digest))
             places.append(Place(digest, size, RAW, None, 0, size))
@@ -211,41 +254,43 @@ class Writer:
             self._go_bulk()
             self._spill()
 
-    def _go_bulk(self) -> None:
+    def _go_bulk(self) -> bool:
+        """Take the lock of those who write much, if it is not held; whether it was not."""
         if self._bulk.held:
-            return
+            return False
         self._index.prepare()
         self._bulk.acquire()
         known = self._index.known([entry.digest for entry in self._ready])
         self._ready = [entry for entry in self._ready if entry.digest not in known]
+        return True
 
     def _spill(self) -> None:
         if not self._ready:
             return
-        if self._pack < 0:
-            self._pack = self._claimed().new_pack()
-            self._write([PACK_MAGIC])
-        pieces: list[bytes] = []
-        end = self._pack_end
-        for digest, encoding, kept, size in self._ready:
-            pieces += (pack_header(digest, encoding, len(kept), size), kept)
-            end += HEADER_SIZE
-            self._packed[digest] = Place(digest, size, encoding, 0, end, len(kept))
-            end += len(kept)
-        self._write(pieces)
+        if self._pack is None:
+            claim = self._claimed()
+            self._pack = PrivatePack(claim.name, self._layout.tmp / claim.pack_file, claim.new_pack())
+        places = self._pack.written.append(self._ready)
+        self._pack.places.update((place.digest, place) for place in places)
         self._ready, self._ready_bytes = [], 0
-
-    def _write(self, pieces: Iterable[bytes]) -> None:
-        self._pack_end += write_all(self._pack, b"".join(pieces))
 
     def _add_large_bytes(self, data: bytes, digest: bytes) -> None:
         self._go_bulk()
-        if self._index.known([digest]):
-            return
+        if not self._index.known([digest]):
+            self._seen.discard(digest)
+            self._write_large(lambda target: (digest, write_all(target, data)))
+
+    def _write_large(self, write: Callable[[int], tuple[bytes, int]]) -> tuple[bytes, int]:
+        """A file of its own that `write` fills and says address and bytes of; dropped when it is stored already."""
         path, fd = self._claimed().new_file()
         try:
-            write_all(fd, data)
-            os.fsync(fd)
+            digest, size = write(fd)
+            if digest in self._seen or self._index.known([digest]):
+                path.unlink()
+                return digest, size
+            self._flushing.wrote(os.dup(fd))
         finally:
             os.close(fd)
-        self._large[digest] = (path, len(data))
+        self._seen.add(digest)
+        self._large[digest] = (path, size)
+        return digest, size

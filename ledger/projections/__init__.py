@@ -32,8 +32,8 @@ class Projection(Tables, Protocol):
     """A read model that catches up.
 
     One that can take a run out of its tables without leaving a trace offers `forget(connection, run_id)` too.
-    Without it, the rows with that `run_id` are deleted when a run is erased; a model with a table that has no such
-    column, or with a full-text index, is made again as a whole.
+    Without it, the rows with that `run` or `run_id` are deleted when a run is erased; a model with a table that has
+    neither column, or with a full-text index, is made again as a whole.
     """
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
+from onrecord.ledger.projections.rows import Insert
 from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.run_state import RunState
 from onrecord.ledger.schema import PROJECTION_VERSIONS
@@ -14,7 +15,7 @@ VERSION = PROJECTION_VERSIONS[NAME]
 TABLES: tuple[str, ...] = ("runs",)
 SCHEMA = """
 CREATE TABLE runs(
-    seq INTEGER PRIMARY KEY,              -- of the event that submitted it: newest first is descending
+    seq INTEGER PRIMARY KEY,              -- of its first event: newest first is descending; other tables say `run`
     run_id TEXT NOT NULL UNIQUE,          -- 26 characters
     head INTEGER NOT NULL,                -- events in the run
     experiment TEXT NOT NULL,
@@ -33,7 +34,7 @@ CREATE TABLE runs(
     sealed INTEGER NOT NULL DEFAULT 0    -- events under the last seal
 ) STRICT;
 CREATE UNIQUE INDEX runs_experiment ON runs(experiment, number);
-CREATE UNIQUE INDEX runs_created ON runs(created_at, run_id);
+CREATE INDEX runs_created ON runs(created_at, seq);
 CREATE INDEX runs_status ON runs(status, seq);
 CREATE INDEX runs_parent ON runs(parent, seq) WHERE parent IS NOT NULL;
 CREATE INDEX runs_unfinished ON runs(seq) WHERE status NOT IN ('Completed', 'Failed', 'Canceled');
@@ -52,6 +53,9 @@ _PLACE = (
 _NEXT_NUMBER = "SELECT coalesce(max(max(number), 0), 0) + 1 FROM runs WHERE experiment = ?"
 
 
+_insert_rows = Insert(f"runs({_COLUMNS})", len(RunState.COLUMNS))
+
+
 def place(connection: sqlite3.Connection, run_id: str) -> tuple[int, int | None, int, str | None]:
     """Where an append goes: the ledger's last seq; the run's row, its head and status, None, 0 and None without one."""
     last, row, head, status = connection.execute(_PLACE, (run_id,)).fetchone()
@@ -60,7 +64,7 @@ def place(connection: sqlite3.Connection, run_id: str) -> tuple[int, int | None,
 
 def load(connection: sqlite3.Connection, run_id: str) -> RunState:
     """The row of a run that is in the table."""
-    return RunState.of(connection.execute(_SELECT, (run_id,)).fetchone())
+    return RunState(*connection.execute(_SELECT, (run_id,)).fetchone())
 
 
 def submit(connection: sqlite3.Connection, recorded: Recorded) -> RunState:
@@ -94,4 +98,4 @@ def replace(connection: sqlite3.Connection, state: RunState) -> None:
 
 def insert(connection: sqlite3.Connection, states: Iterable[RunState]) -> None:
     """Write many runs into the empty table."""
-    connection.executemany(_INSERT, (state.values for state in states))
+    _insert_rows(connection, [state.values for state in states])

@@ -11,7 +11,6 @@ import sqlite3
 from collections.abc import Sequence
 
 from onrecord.ledger import events
-from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.schema import PROJECTION_VERSIONS
 from onrecord.ledger.text import storable
@@ -29,6 +28,7 @@ CREATE TABLE search(run_id TEXT, name TEXT, experiment TEXT, script TEXT, tags T
 """
 # Of a traceback the end tells most, and a script can fail with megabytes of it.
 LONGEST_ERROR = 20_000
+_spelled = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _has_full_text() -> bool:
@@ -70,7 +70,7 @@ class _Words:
 
     def row(self, run_id: str) -> tuple[object, ...]:
         """The row, its number first."""
-        tags = json.dumps(self.tags, ensure_ascii=False) if self.tags else ""
+        tags = _spelled(self.tags) if self.tags else ""
         texts = (self.name, self.experiment, self.script, tags, self.error)
         return (self.rowid, run_id, *map(storable, texts))
 
@@ -84,11 +84,11 @@ def apply(connection: sqlite3.Connection, batch: Sequence[Recorded]) -> None:
         if isinstance(event, events.RunSubmitted):
             script = event.config.get("script")
             new[run_id] = _Words(
-                recorded.seq, event.name, event.experiment, script if isinstance(script, str) else "",
+                recorded.run, event.name, event.experiment, script if isinstance(script, str) else "",
                 dict(event.tags), "",
             )  # fmt: skip
             continue
-        words = new.get(run_id) or changed.get(run_id) or _load(connection, run_id)
+        words = new.get(run_id) or changed.get(run_id) or _load(connection, recorded.run)
         if words is not None:
             words.take(event)
             if run_id not in new:
@@ -106,14 +106,10 @@ def forget(connection: sqlite3.Connection, run_id: str) -> None:
         connection.execute("INSERT INTO search(search) VALUES ('optimize')")
 
 
-def _load(connection: sqlite3.Connection, run_id: str) -> _Words | None:
-    # A row has the number of the event that submitted the run, which is the run's first.
-    row = connection.execute(
-        "SELECT rowid, name, experiment, script, tags, error FROM search"
-        " WHERE rowid = (SELECT seq FROM events WHERE stream = ? AND rseq = 1)",
-        (id_bytes(run_id),),
-    ).fetchone()
+def _load(connection: sqlite3.Connection, run: int) -> _Words | None:
+    select = "SELECT name, experiment, script, tags, error FROM search WHERE rowid = ?"
+    row = connection.execute(select, (run,)).fetchone()
     if row is None:
         return None
-    rowid, name, experiment, script, tags, error = row
-    return _Words(rowid, name, experiment, script, json.loads(tags) if tags else {}, error)
+    name, experiment, script, tags, error = row
+    return _Words(run, name, experiment, script, json.loads(tags) if tags else {}, error)

@@ -17,7 +17,6 @@ def _iso(column: str) -> str:
 
 
 SCHEMA = f"""
-DROP VIEW IF EXISTS runs_readable;
 CREATE VIEW runs_readable AS SELECT
     run_id,
     experiment,
@@ -35,7 +34,6 @@ CREATE VIEW runs_readable AS SELECT
     run_type AS type,
     snapshot_id
 FROM runs;
-DROP VIEW IF EXISTS events_readable;
 CREATE VIEW events_readable AS SELECT
     events.seq,
     runs.run_id,

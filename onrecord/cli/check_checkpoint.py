@@ -9,7 +9,7 @@ import click
 
 from onrecord.cli.common import json_option, print_json
 from onrecord.cli.evidence import (
-    FILE,
+    GIVEN_FILE,
     checkpoint_document,
     read_checkpoint,
     read_public_keys,
@@ -21,7 +21,7 @@ from onrecord.cli.text import Style
 
 
 @click.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=GIVEN_FILE)
 @trust_options
 @json_option
 def command(file: Path, keys: tuple[str, ...], allowed_signers: Path | None, as_json: bool) -> None:

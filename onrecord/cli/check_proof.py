@@ -9,7 +9,7 @@ import click
 
 from onrecord.cli.common import json_option, print_json
 from onrecord.cli.evidence import (
-    FILE,
+    GIVEN_FILE,
     checkpoint_document,
     described,
     read_checkpoint,
@@ -24,8 +24,8 @@ from onrecord.ledger.receipt import join
 
 
 @click.command()
-@click.argument("file", type=FILE)
-@click.option("--checkpoint", "known", type=FILE, metavar="FILE", help="The older checkpoint, as you kept it.")
+@click.argument("file", type=GIVEN_FILE)
+@click.option("--checkpoint", "known", type=GIVEN_FILE, metavar="FILE", help="The older checkpoint, as you kept it.")
 @click.option("--key", "keys", multiple=True, metavar="KEY|FILE", help="The newer one must be signed by this key.")
 @json_option
 def command(file: Path, known: Path | None, keys: tuple[str, ...], as_json: bool) -> None:

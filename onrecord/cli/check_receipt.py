@@ -11,7 +11,7 @@ import click
 
 from onrecord.cli.common import json_option, print_json
 from onrecord.cli.evidence import (
-    FILE,
+    GIVEN_FILE,
     checkpoint_document,
     described,
     read_checkpoint,
@@ -28,10 +28,14 @@ from onrecord.ledger.receipt import Confirmed, check
 
 
 @click.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=GIVEN_FILE)
 @trust_options
-@click.option("--checkpoint", "known", type=FILE, metavar="FILE", help="A checkpoint that you kept, to compare with.")
-@click.option("--proof", type=FILE, metavar="FILE", help="What onrecord prove wrote, between that one and this one.")
+@click.option(
+    "--checkpoint", "known", type=GIVEN_FILE, metavar="FILE", help="A checkpoint that you kept, to compare with."
+)
+@click.option(
+    "--proof", type=GIVEN_FILE, metavar="FILE", help="What onrecord prove wrote, between that one and this one."
+)
 @json_option
 def command(
     file: Path,

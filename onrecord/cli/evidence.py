@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +14,12 @@ from onrecord.cli.text import Style, counted, narrate, printable
 from onrecord.ledger.checkpoint import Checkpoint, parse_checkpoint
 from onrecord.ledger.errors import BadEvidence
 from onrecord.ledger.note import PrivateKey, PublicKey, parse_private_key, parse_public_key
-from onrecord.ssh_signature import check_file, sign_file
+from onrecord.ssh_signature import check_file, sign_file, signature_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 FILE = click.Path(dir_okay=False, path_type=Path)
+# One to be read, `-` for stdin: that it is missing is a mistake in the command line, not an answer to the question.
+GIVEN_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
 
 def read_text(path: Path) -> str:
@@ -50,10 +53,20 @@ def write_evidence(text: str, output: Path | None, ssh_key: Path | None = None) 
             raise click.UsageError("--ssh-key signs a file: name it with -o FILE")
         sys.stdout.write(text)
         return
-    output.write_text(text)
+    if ssh_key is None:
+        output.write_text(text)
+        narrate(printable(f"wrote {output}"))
+        return
+    # Signed under another name: what could not be signed must not lie there as if it were.
+    unsigned = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        unsigned.write_text(text)
+        signature = sign_file(unsigned, ssh_key, name=output).replace(signature_of(output))
+        unsigned.replace(output)
+    finally:
+        unsigned.unlink(missing_ok=True)
     narrate(printable(f"wrote {output}"))
-    if ssh_key is not None:
-        narrate(printable(f"wrote {sign_file(output, ssh_key)}"))
+    narrate(printable(f"wrote {signature}"))
 
 
 def signer_of(path: Path, allowed_signers: Path | None) -> str | None:
@@ -88,13 +101,15 @@ def signing_options(function: Function) -> Function:
     function = click.option("--ssh-key", type=FILE, metavar="FILE", help="Sign the file with ssh-keygen: FILE.sig.")(
         function
     )
-    return click.option("--sign", "key_file", type=FILE, metavar="KEYFILE", help="Sign with a key of keygen.")(function)
+    return click.option("--sign", "key_file", type=GIVEN_FILE, metavar="KEYFILE", help="Sign with a key of keygen.")(
+        function
+    )
 
 
 def trust_options(function: Function) -> Function:
     """The options --key and --allowed-signers."""
     function = click.option(
-        "--allowed-signers", type=FILE, metavar="FILE", help="FILE.sig must be by one of these (ssh-keygen)."
+        "--allowed-signers", type=GIVEN_FILE, metavar="FILE", help="FILE.sig must be by one of these (ssh-keygen)."
     )(function)
     return click.option(
         "--key", "keys", multiple=True, metavar="KEY|FILE", help="It must be signed by this public key; repeatable."

@@ -45,6 +45,7 @@ COMMANDS = {
     "import": ("onrecord.cli.import_", "Take runs in from such a file."),
     "erase": ("onrecord.cli.erase", "Erase what is known of a run; its proofs stay."),
     "retain": ("onrecord.cli.retain", "Erase runs that ended long ago."),
+    "targets": ("onrecord.cli.targets", "List where runs can go, and who waits."),
     "completion": ("onrecord.cli.completion", "Print the shell completion for bash, zsh or fish."),
 }
 # Commands whose exit code 1 says something else than that they failed.

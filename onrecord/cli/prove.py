@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from onrecord.cli.common import json_option, open_workspace, print_json
-from onrecord.cli.evidence import FILE, checkpoint_document, output_option, read_checkpoint, write_evidence
+from onrecord.cli.evidence import GIVEN_FILE, checkpoint_document, output_option, read_checkpoint, write_evidence
 
 
 @click.command()
-@click.argument("old", type=FILE)
-@click.argument("new", type=FILE, required=False)
+@click.argument("old", type=GIVEN_FILE)
+@click.argument("new", type=GIVEN_FILE, required=False)
 @output_option
 @json_option
 def command(old: Path, new: Path | None, output: Path | None, as_json: bool) -> None:

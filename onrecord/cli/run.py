@@ -22,9 +22,12 @@ from onrecord.cli.environment_argument import environment_named
 from onrecord.cli.foreground import stream
 from onrecord.cli.progress import files_progress_of
 from onrecord.cli.text import counted, narrate, printable, size
+from onrecord.compute_target import target_named
+from onrecord.distributed import Distribution, MpiConfiguration, PyTorchConfiguration, TensorflowConfiguration
 from onrecord.documents import run_document
 from onrecord.executors.registry import executor_named
 from onrecord.experiment import Experiment, checked_experiment_name
+from onrecord.resources import Resources
 from onrecord.run import Run
 from onrecord.script_run_config import MAX_DURATION_SECONDS_DEFAULT, ScriptRunConfig
 from onrecord.tag_names import checked_tags
@@ -43,6 +46,12 @@ from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 )
 @click.option("--source", type=click.Path(path_type=Path), help="The folder to snapshot (default: the current one).")
 @click.option("--target", help="The compute target (default: local).")
+@click.option("--nproc", type=click.IntRange(1), metavar="N", help="Run the script in N processes at once.")
+@click.option("--distributed", type=click.Choice(["mpi", "torch", "tf"]), help="How they meet (default: torch).")
+@click.option("--priority", type=int, default=0, metavar="N", help="Start before waiting runs with a lower one.")
+@click.option("--cores", type=float, metavar="N", help="Cores it takes of a target with limits (default: 1).")
+@click.option("--memory", default="0", metavar="SIZE", help="Memory it takes of a target with limits: 8GB.")
+@click.option("--gpus", type=int, default=0, metavar="N", help="GPUs it takes of a target with limits.")
 @click.option("--timeout", type=Duration(), metavar="TIME", help="End the run after this long: 90s, 15m, 2h.")
 @click.option("-k", "--keep", multiple=True, metavar="FOLDER", help="Record this folder besides outputs and logs.")
 @click.option("--checkpoint", is_flag=True, help="Print the history's checkpoint on stderr at the end.")
@@ -59,6 +68,12 @@ def command(
     env: str | None,
     source: Path | None,
     target: str | None,
+    nproc: int | None,
+    distributed: str | None,
+    priority: int,
+    cores: float | None,
+    memory: str,
+    gpus: int,
     timeout: float | None,
     keep: tuple[str, ...],
     checkpoint: bool,
@@ -82,12 +97,15 @@ def command(
         compute_target=target,
         environment=environment_named(env),
         max_run_duration_seconds=timeout or MAX_DURATION_SECONDS_DEFAULT,
+        distributed_job_config=_distribution(nproc, distributed),
+        resources=Resources(cores, 0 if memory == "0" else memory, gpus),
+        priority=priority,
         directories_to_watch=keep,
         default_excludes=default_excludes,
     )
     # Everything that can be refused is refused before a workspace is made for it.
     wanted = _tags(tags)
-    executor_named(config.checked().target)
+    _refuse_unknown(config.checked().target)
     chosen = checked_experiment_name(experiment or _experiment_name(folder))
     workspace = _workspace()
     warn_of_changed_history(workspace)
@@ -132,6 +150,26 @@ def _source_and_script(source: Path | None, script: str) -> tuple[Path, str]:
         narrate(printable(f"the source folder is {path.parent}, not all of {here} (--source chooses another)"))
         return path.parent, path.name
     return here, script
+
+
+def _refuse_unknown(target: str) -> None:
+    try:
+        workspace = Workspace.from_config()
+    except WorkspaceNotFound:
+        executor_named(target)
+    else:
+        target_named(workspace, target)
+
+
+def _distribution(processes: int | None, scheme: str | None) -> Distribution | None:
+    if processes is None and scheme is None:
+        return None
+    count = processes or 1
+    if scheme == "mpi":
+        return MpiConfiguration(count)
+    if scheme == "tf":
+        return TensorflowConfiguration(count, 0)
+    return PyTorchConfiguration("Gloo", count)
 
 
 def _workspace() -> Workspace:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--since",
     multiple=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
     metavar="CHECKPOINT",
     help="Prove that the history extends the checkpoint in this file; repeatable.",
 )
@@ -65,13 +65,15 @@ def _document(result: Verification) -> dict[str, Any]:
 
 
 def _print(result: Verification) -> None:
+    from onrecord.verification import GIT, STATE
+
     style, audit = Style(sys.stdout), result.audit
     events = f"{counted(audit.events, 'event')} of {counted(audit.runs, 'run')}"
     for finding in audit.findings:
         print(f"{style.red('wrong')}  {printable(finding.where)}: {printable(finding.problem)}")
     if audit.findings:
         narrate(f"{counted(len(audit.findings), 'finding')} in {events}")
-        changed = {finding.where for finding in audit.findings} & result.compared.keys()
+        changed = {finding.where for finding in audit.findings} & {STATE, GIT, *result.compared}
         if changed:
             narrate("if you restored or replaced this workspace yourself: onrecord checkpoint --accept")
         return

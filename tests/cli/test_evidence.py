@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,13 @@ from typing import Any
 import pytest
 
 from onrecord import Workspace
-from onrecord.ledger.events import RunCompleted, RunRunning, RunSubmitted
+from onrecord.ledger.events import FileRecorded, RunCompleted, RunRunning, RunSubmitted
 from onrecord.ledger.ids import encode, new_id
+
+
+def _can_mount() -> bool:
+    return sys.platform == "linux" and os.geteuid() == 0 and shutil.which("unshare") is not None
+
 
 Command = Callable[..., Any]
 FIRST, SECOND, OPEN = (encode(new_id(1_700_000_000_000 + number, bytes(10))) for number in range(3))
@@ -150,7 +157,30 @@ def test_a_forged_receipt_is_refused(command: Command, project: Path, elsewhere:
     assert "does not prove what it says" in refused.err
     (elsewhere / "receipt").write_bytes(b"\xff")
     assert "not text in UTF-8" in command("check-receipt", "receipt", cwd=elsewhere).err
-    assert command("check-receipt", "missing", cwd=elsewhere).code == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check-receipt", "missing"),
+        ("check-proof", "missing"),
+        ("check-checkpoint", "missing"),
+        ("prove", "missing"),
+        ("verify", "--since", "missing"),
+        ("check-receipt", "there", "--checkpoint", "missing"),
+        ("check-receipt", "there", "--proof", "missing"),
+        ("check-receipt", "there", "--allowed-signers", "missing"),
+        ("checkpoint", "--sign", "missing"),
+        ("import", "missing"),
+    ],
+)
+def test_a_file_that_is_not_there_is_a_mistake_in_the_command_line(
+    command: Command, project: Path, words: tuple[str, ...]
+) -> None:
+    (project / "there").write_text("")
+    refused = command(*words, cwd=project)
+    assert (refused.code, refused.out) == (2, b"")
+    assert "does not exist" in refused.err
 
 
 def test_a_run_that_goes_on_has_no_receipt(command: Command, project: Path) -> None:
@@ -232,7 +262,50 @@ def test_an_ssh_key_signs_a_file_that_ssh_keygen_itself_and_we_check(
     assert command("checkpoint", "--ssh-key", str(elsewhere / "key"), cwd=project).code == 2
     refused = command("checkpoint", "-o", "c", "--ssh-key", "missing", cwd=project)
     assert refused.code == 1
-    assert "could not be signed" in refused.err
+    assert "c could not be signed" in refused.err
+    # Nothing that could be taken for a signed one, and what was there before stays.
+    assert [path.name for path in project.iterdir()] == [".onrecord"]
+    assert command("checkpoint", "-o", "c", "--ssh-key", str(elsewhere / "key"), cwd=project).code == 0
+    before = {path: path.read_bytes() for path in project.glob("c*")}
+    assert len(before) == 2
+    assert command("checkpoint", "-o", "c", "--ssh-key", "missing", cwd=project).code == 1
+    assert {path: path.read_bytes() for path in project.glob("c*")} == before
+
+
+def test_verify_counts_one_thing_and_many_in_words(command: Command, project: Path) -> None:
+    workspace = Workspace(project)
+    said = command("verify", cwd=project)
+    assert b"intact  4 events of 1 run, 0 objects; root" in said.out
+    workspace.journal.append(OPEN, [RunSubmitted(experiment="ridge", config={}, snapshot_id="ab" * 32)])
+    workspace.close()
+    said = command("verify", cwd=project)
+    assert said.code == 1
+    assert "1 finding in 5 events of 2 runs" in said.err
+    assert b"\\n" not in said.out
+
+
+@pytest.mark.parametrize(
+    "words", [("keygen", "a/key", "--name", "x"), ("receipt", FIRST, "-o", "a/r"), ("export", "a/x")]
+)
+def test_a_missing_folder_is_told_and_not_made(command: Command, project: Path, words: tuple[str, ...]) -> None:
+    refused = command(*words, cwd=project)
+    assert refused.code == 1
+    assert "No such file or directory" in refused.err
+    assert not (project / "a").exists()
+
+
+@pytest.mark.skipif(not _can_mount(), reason="needs to mount a folder read-only")
+def test_a_workspace_on_a_read_only_mount_is_verified(project: Path) -> None:
+    workspace = Workspace(project)
+    digest = workspace.store.put_bytes(b"an object").digest
+    workspace.journal.append(OPEN, [RunSubmitted(experiment="ridge", config={})])
+    workspace.journal.append(OPEN, [FileRecorded(name="outputs/a", digest=digest, size=9)])
+    workspace.close()
+    shell = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && cd "$1" && exec "$2" -m onrecord verify --json'
+    script = ["unshare", "-m", "sh", "-c", shell]
+    done = subprocess.run([*script, "sh", str(project), sys.executable], capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["findings"], found["objects"], found["events"]) == (0, [], 1, 6), done.stderr
 
 
 def test_a_checkpoint_in_git_is_compared_by_verify(command: Command, project: Path) -> None:

@@ -211,12 +211,20 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
-    until(lambda: not is_alive(pid), f"process {pid} does not die", pause=0.001)
+    # Its first thread may be gone while another still holds its files, and so its locks.
+    until(lambda: not is_alive(pid) and threads(pid) < 2, f"process {pid} does not die", pause=0.001)
 
 
 def is_alive(pid: int) -> bool:
     fields = read(pid, "stat").rpartition(b")")[2].split()
     return bool(fields) and fields[0] not in (b"Z", b"X")
+
+
+def threads(pid: int) -> int:
+    try:
+        return len(list(Path(f"/proc/{pid}/task").iterdir()))
+    except OSError:
+        return 0
 
 
 def living() -> Iterator[int]:

@@ -65,6 +65,7 @@ def test_one_of_conda_is_built_again_where_it_is_moved_to(tmp_path: Path, channe
     assert str(made.prefix) in (made.prefix / "bin" / "greet").read_text()
 
 
+@pytest.mark.long
 def test_this_onrecord_comes_along_into_one_of_conda(tmp_path: Path, channel: str) -> None:
     wanted = Recipe("", conda_channels=(channel,), conda_packages=("python",), carried=("onrecord",))
     made = ready(tmp_path / "envs", wanted)

@@ -14,7 +14,7 @@ import pytest
 from onrecord import Workspace, anchors
 from onrecord.anchors import HistoryChanged
 from onrecord.git_anchor import REF, GitAnchorFailed, keep_in_git, kept_in_git
-from onrecord.ledger.errors import BadEvidence
+from onrecord.ledger.errors import BadEvidence, LedgerDamaged
 from onrecord.ledger.events import RunCompleted, RunRunning, RunSubmitted, RunTagged
 from onrecord.ledger.history import History
 from onrecord.ledger.ids import encode, new_id
@@ -186,11 +186,56 @@ def test_a_state_directory_that_cannot_be_used_stops_nothing(workspace: Workspac
     assert not anchors.keep(workspace, History(workspace.journal).checkpoint())
 
 
-def test_a_kept_file_that_is_no_checkpoint_counts_as_none(workspace: Workspace, state: Path) -> None:
-    (kept,) = (state / "checkpoints").iterdir()
-    kept.write_text("nonsense")
-    assert verify(workspace).compared == {}
+@pytest.mark.parametrize("garbage", [b"nonsense", b"\xff\x00"])
+@pytest.mark.parametrize("folder", ["checkpoints", "workspaces"])
+def test_a_kept_file_that_cannot_be_read_is_told_until_the_history_is_accepted(
+    workspace: Workspace, state: Path, folder: str, garbage: bytes
+) -> None:
+    (kept,) = (state / folder).iterdir()
+    kept.write_bytes(garbage)
+    for _ in range(2):
+        (finding,) = verify(workspace).findings
+        assert finding.where == STATE
+        assert f"{kept} cannot be read" in finding.problem
+    # Nor does a run that ends, or another command, write over it without a word.
+    assert "cannot be read" in (anchors.problem_at_a_glance(workspace) or "")
+    assert "cannot be read" in (anchors.move_on(workspace) or "")
+    assert kept.read_bytes() == garbage
+    anchors.keep(workspace, History(workspace.journal).checkpoint(), go_back=True)
+    assert verify(workspace).findings == []
+
+
+@pytest.mark.parametrize("folder", ["checkpoints", "workspaces"])
+def test_an_empty_kept_file_counts_as_none(workspace: Workspace, state: Path, folder: str) -> None:
+    (kept,) = (state / folder).iterdir()
+    kept.write_text("")
+    assert verify(workspace).findings == []
     assert verify(workspace).compared.keys() == {STATE}
+
+
+def test_damage_that_verify_meets_does_not_send_the_user_to_verify(workspace: Workspace) -> None:
+    path = workspace.layout.ledger
+    workspace.journal.fetch("PRAGMA wal_checkpoint(TRUNCATE)")
+    workspace.close()
+    connection = sqlite3.connect(path)
+    ((root,),) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'events'")
+    connection.close()
+    content = bytearray(path.read_bytes())
+    content[(root - 1) * 4096 : root * 4096] = bytes(4096)
+    path.write_bytes(content)
+    with pytest.raises(LedgerDamaged) as raised:
+        verify(workspace)
+    assert "onrecord verify" not in raised.value.next_step
+    assert "onrecord backup" in raised.value.next_step
+    assert raised.value.path == path
+
+
+def test_a_finding_about_a_snapshot_is_one_line(workspace: Workspace) -> None:
+    run = encode(new_id(1_700_000_000_009, os.urandom(10)))
+    workspace.journal.append(run, [RunSubmitted(experiment="exp", config={}, snapshot_id="ab" * 32)])
+    (finding,) = verify(workspace).findings
+    assert finding.where == f"snapshot {'ab' * 32}"
+    assert "\n" not in finding.problem
 
 
 def git(folder: Path, *words: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from environment_make import conda_channel, conda_python, offline, sdist, wheel
 from face_make import lives, project, run_to_end, submit, wait_until
 
-from onrecord import CondaDependencies, Environment, OnRecordError, Run, Workspace
+from onrecord import CondaDependencies, Environment, OnRecordError, PyTorchConfiguration, Run, Workspace
 from onrecord.built_environment import keys_in_use
 from onrecord.environment import environment_from
 from onrecord.environments import BadEnvironmentName, UnknownEnvironment
@@ -155,6 +155,63 @@ def test_a_run_whose_conductor_died_has_its_environment_held_again(tmp_path: Pat
     wait_until(lambda: next(iter(cache.entries())).in_use)
     go.touch()
     run.wait_for_completion()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the conductor is found by what Linux says of it")
+@pytest.mark.parametrize("is_built_meanwhile", [False, True])
+def test_a_run_whose_conductor_died_while_it_built_runs_in_its_environment(
+    tmp_path: Path, is_built_meanwhile: bool
+) -> None:
+    begun, folder = tmp_path / "begun", tmp_path / "wheels"
+    setup = f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(1000)"
+    archive = sdist(folder, "tiny", setup)
+    environment = Environment("tiny")
+    environment.python.conda_dependencies.set_pip_requirements(offline(folder, "tiny"))
+    project(tmp_path / "project", {"train.py": SCRIPT})
+    run = submit(tmp_path / "project", environment=environment)
+    wait_until(begun.exists)
+    for pid in (pids := _conductors(run)):
+        os.kill(pid, 9)
+    wait_until(lambda: not any(map(lives, pids)))
+    archive.unlink()
+    wheel(folder, "tiny", "1.0")
+    if is_built_meanwhile:
+        environment.build(run.workspace)
+    assert run.workspace.recover() == [run.id]
+    run.wait_for_completion()
+    assert said(run).startswith("1.0 None True ")
+    assert json.loads(run.read_file("onrecord/environment.json"))["packages"]["tiny"] == "1.0"
+    assert len(list(Cache(run.workspace.layout.environments).entries())) == 1
+
+
+def test_a_job_of_several_processes_runs_in_its_environment(tmp_path: Path, wheels: Path) -> None:
+    job = PyTorchConfiguration("Gloo", process_count=2)
+    run = run_to_end(tmp_path / "project", SCRIPT, environment=tiny(wheels), distributed_job_config=job)
+    assert run.status == "Completed", run.get_details()["error"]
+    for rank in range(2):
+        assert run.read_file(f"logs/rank-{rank}.txt").startswith(b"1.0 None True ")
+    assert json.loads(run.read_file("onrecord/environment.json"))["packages"]["tiny"] == "1.0"
+
+
+def test_a_run_that_waited_for_room_builds_its_environment_then(tmp_path: Path, wheels: Path) -> None:
+    go = tmp_path / "go"
+    project(
+        tmp_path / "project", {"train.py": f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)"}
+    )
+    workspace = Workspace.create(tmp_path / "project")
+    with workspace.layout.config.open("a") as file:
+        file.write("[targets.local]\nmax_concurrent = 1\n")
+    submit(tmp_path / "project")
+    project(tmp_path / "project", {"train.py": SCRIPT})
+    run = submit(tmp_path / "project", environment=tiny(wheels))
+    folder = workspace.layout.run(run.id)
+    # Whoever waits for it knows that there may be something to tell.
+    assert (run.status, folder.notes.read_text()) == ("Queued", "")
+    go.touch()
+    run.wait_for_completion()
+    assert said(run).startswith("1.0 None True ")
+    assert folder.notes.read_text().startswith("building the environment tiny with uv\n")
+    assert json.loads(run.read_file("onrecord/environment.json"))["packages"]["tiny"] == "1.0"
 
 
 def _conductors(run: Run) -> list[int]:
@@ -442,7 +499,9 @@ def test_the_python_that_submits_is_preferred(version: str | None) -> None:
     assert os.path.realpath(interpreter_for(version)) == os.path.realpath(sys.executable)
 
 
-@pytest.mark.parametrize("version", ["2.7", "<3", "==3.1.4", ">3.99"])
+@pytest.mark.parametrize(
+    "version", ["2.7", *(pytest.param(one, marks=pytest.mark.long) for one in ("<3", "==3.1.4", ">3.99"))]
+)
 def test_a_python_that_is_not_here_is_refused(version: str) -> None:
     with pytest.raises(BadEnvironment, match="no Python"):
         interpreter_for(version)

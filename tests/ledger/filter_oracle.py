@@ -42,7 +42,7 @@ class Oracle:
         rows = [row for row in self.rows if wanted.where is None or self.holds(wanted.where, row)]
         if not wanted.order:
             return [row.run_id for row in sorted(rows, key=lambda row: -_place(self.rows, row))]
-        rows.sort(key=lambda row: row.run_id, reverse=wanted.order[-1].descending)
+        rows.sort(key=lambda row: _place(self.rows, row), reverse=wanted.order[-1].descending)
         for key in reversed(wanted.order):
             having = [row for row in rows if self.value(key.field, row) is not None]
             lacking = [row for row in rows if self.value(key.field, row) is None]

@@ -88,8 +88,18 @@ def finished_run(book: Journal, number: int | None = None) -> str:
 
 
 TABLES = (
-    *("runs", "tags", "properties", "params", "files", "metrics", "metric_chunks", "metric_buckets", "spools"),
-    *("families", "search", "projections"),
+    *(
+        "runs",
+        "run_tags",
+        "run_properties",
+        "run_params",
+        "files",
+        "run_metrics",
+        "metric_chunks",
+        "metric_buckets",
+        "spools",
+    ),
+    *("families", "search", "projections", "tags", "properties", "params", "metrics"),
 )
 
 

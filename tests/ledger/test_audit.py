@@ -12,8 +12,9 @@ from make_ledger import DIGEST, ended_well, file, finished_run, in_fork, journal
 
 from onrecord.ledger import merkle
 from onrecord.ledger.audit import Audit, audit
-from onrecord.ledger.audit_hashes import HashCheck
-from onrecord.ledger.events import RunRunning, RunTagged
+from onrecord.ledger.audit_processes import Checks
+from onrecord.ledger.events import RunCompleted, RunRunning, RunTagged
+from onrecord.ledger.history import History
 from onrecord.ledger.journal import Journal
 
 
@@ -230,13 +231,13 @@ def test_an_audit_is_of_one_moment_whatever_is_appended_between_its_questions(bo
 
 
 LAZY_CHANGES = [
-    ("tags", "UPDATE tags SET value = 'x' WHERE name = 'b'"),
-    ("tags", "DELETE FROM tags"),
-    ("tags", "INSERT INTO tags SELECT run_id, 'made up', 'x' FROM runs LIMIT 1"),
-    ("properties", "UPDATE properties SET value = 'x'"),
+    ("run_tags", "UPDATE run_tags SET value = 'x' WHERE name = 'b'"),
+    ("run_tags", "DELETE FROM run_tags"),
+    ("run_tags", "INSERT INTO run_tags SELECT seq, 'made up', 'x' FROM runs LIMIT 1"),
+    ("run_properties", "UPDATE run_properties SET value = 'x'"),
     ("files", "UPDATE files SET digest = 'ff', size = 1"),
-    ("metrics", "UPDATE metrics SET last = 7"),
-    ("metrics", "DELETE FROM metrics"),
+    ("run_metrics", "UPDATE run_metrics SET last = 7"),
+    ("run_metrics", "DELETE FROM run_metrics"),
     ("spools", "UPDATE spools SET position = 0"),
 ]
 
@@ -266,7 +267,7 @@ def test_read_models_that_have_not_caught_up_are_compared_as_far_as_they_are(boo
 def test_a_read_model_that_went_wrong_as_a_whole_is_not_listed_row_by_row(book: Journal) -> None:
     book.append(run_id(), [submitted(tags={str(number): "1" for number in range(100)})])
     book.catch_up()
-    assert len(tamper(book, "UPDATE tags SET value = '2'").findings) == 40
+    assert len(tamper(book, "UPDATE run_tags SET value = '2'").findings) == 40
 
 
 def test_the_roots_at_the_sizes_that_are_asked_for_are_those_of_so_many_events(book: Journal, runs: list[str]) -> None:
@@ -276,7 +277,7 @@ def test_the_roots_at_the_sizes_that_are_asked_for_are_those_of_so_many_events(b
     assert result.own_leaf == leaves[0]
 
 
-def test_the_hashes_are_checked_alike_in_a_second_process_and_in_this_one(book: Journal, runs: list[str]) -> None:
+def test_the_hashes_are_checked_alike_with_and_without_other_processes(book: Journal, runs: list[str]) -> None:
     tamper(
         book,
         "UPDATE events SET payload = CAST(payload || x'20' AS BLOB) WHERE seq = 4",
@@ -284,27 +285,47 @@ def test_the_hashes_are_checked_alike_in_a_second_process_and_in_this_one(book: 
         "UPDATE events SET ts = ts + 1 WHERE seq = 16",
         "UPDATE events SET payload = NULL, salt = NULL WHERE seq = 3",
     )
-    for beside in (False, True):
-        with HashCheck(book, book.database.path, 16, beside=beside) as hashes:
-            assert hashes.answer() == ([3, 4, 6, 16], [])
-            # Asked again it is found here.
-            assert hashes.answer() == ([3, 4, 6, 16], [])
+    for beside in (0, 1, 3):
+        for whole in (True, False):
+            with Checks(book, book.database.path, 16, beside=beside) as checks:
+                checks.begin(whole)
+                answer = checks.answer()
+            assert (answer.suspects, answer.orderly, answer.faults) == ([3, 4, 6, 16], whole, [])
 
 
-def test_a_second_process_that_cannot_do_it_leaves_it_to_this_one(
+def test_processes_that_cannot_do_it_leave_it_to_this_one(
     book: Journal, runs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tamper(book, "UPDATE events SET ts = ts + 1 WHERE seq = 16")
-    with HashCheck(book, tmp_path / "elsewhere" / "ledger.db", 16, beside=True) as hashes:
-        assert hashes.answer()[0] == [16]
+
+    def found(path: Path) -> list[int]:
+        with Checks(book, path, 16, beside=2) as checks:
+            checks.begin(True)
+            return checks.answer().suspects
+
+    assert found(tmp_path / "elsewhere" / "ledger.db") == [16]
     monkeypatch.setattr("sys.executable", str(tmp_path / "no python"))
-    with HashCheck(book, book.database.path, 16, beside=True) as hashes:
-        assert hashes.answer()[0] == [16]
+    assert found(book.database.path) == [16]
 
 
-def test_a_second_process_that_is_not_asked_any_more_is_ended(book: Journal, runs: list[str]) -> None:
-    with HashCheck(book, book.database.path, 16, beside=True) as hashes:
-        process = hashes.process
+def test_a_process_that_was_killed_after_it_took_a_piece_leaves_it_to_this_one(
+    book: Journal, runs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes_and_dies = "import os, sys; os.read(int(sys.argv[4]), 4); os.kill(os.getpid(), 9)"
+    monkeypatch.setattr("onrecord.ledger.audit_processes._START", takes_and_dies)
+    tamper(book, "UPDATE events SET ts = ts + 1 WHERE seq = 16")
+    with Checks(book, book.database.path, 16, beside=1) as checks:
+        (process,) = checks.processes
+        assert process is not None
+        checks.begin(True)
+        process.wait()
+        assert process.returncode == -9
+        assert checks.answer().suspects == [16]
+
+
+def test_a_process_that_is_not_asked_any_more_is_ended(book: Journal, runs: list[str]) -> None:
+    with Checks(book, book.database.path, 16, beside=1) as checks:
+        (process,) = checks.processes
         assert process is not None
     assert process.returncode is not None
 
@@ -362,3 +383,92 @@ def test_a_payload_that_is_gone_without_a_word_is_found_also_after_a_rebuild(boo
     tamper(book, "UPDATE events SET payload = NULL, salt = NULL WHERE seq = 7")
     book.rebuild()
     assert places(audit(book)) == {"event 7"}
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces of 16 events, here and in the processes that help (which are not asked for so few events)."""
+    monkeypatch.setattr("onrecord.ledger.audit_pieces.HEIGHT", 4)
+    monkeypatch.setattr("onrecord.ledger.audit_pieces.PIECE", 16)
+    monkeypatch.setattr("onrecord.ledger.audit_processes.PIECE", 16)
+
+
+@pytest.fixture
+def interleaved_runs(book: Journal, small_pieces: None) -> list[str]:
+    """Seven runs whose 10 events each come in turn, and go over many pieces: a ledger of 70 events."""
+    made = [run_id(number) for number in range(7)]
+    for run in made:
+        book.append(run, [submitted()])
+    for number in range(6):
+        for run in made:
+            book.append(run, [RunTagged(tags={"n": str(number)})])
+    for run in made:
+        book.append(run, [RunRunning(pid=1, started_at=1)])
+    for run in made:
+        book.append(run, [RunCompleted()], seal=True)
+    return made
+
+
+def test_runs_that_go_over_many_pieces_are_checked_as_one_piece_would_be(
+    book: Journal, interleaved_runs: list[str]
+) -> None:
+    History(book).catch_up()
+    leaves = [leaf for (leaf,) in book.fetch("SELECT leaf FROM events ORDER BY seq")]
+    sizes = [1, 15, 16, 17, 32, 63, 64, 69, 70]
+    result = audit(book, sizes=sizes)
+    assert (result.events, result.runs, result.findings) == (70, 7, [])
+    assert result.roots == {size: merkle.root_of(leaves[:size]) for size in sizes}
+    assert result.root == merkle.root_of(leaves).hex()
+    with Checks(book, book.database.path, 70, beside=0) as checks:
+        checks.begin(True)
+        answer = checks.answer()
+    assert (answer.suspects, answer.orderly, answer.wrong_nodes, answer.faults) == ([], True, [], [])
+
+
+@pytest.mark.parametrize("key", [16 * 64 + 4, 32 * 64 + 5, 64 * 64 + 6, 48 * 64 + 4])
+def test_a_stored_node_that_is_wrong_is_found_below_and_above_the_pieces(
+    book: Journal, interleaved_runs: list[str], key: int
+) -> None:
+    History(book).catch_up()
+    result = tamper(book, f"UPDATE tree SET hash = zeroblob(32) WHERE id = {key}")  # noqa: S608
+    assert places(result) == {f"table tree, height {key % 64} up to event {key // 64}"}
+
+
+@pytest.mark.parametrize("run", range(7))
+def test_an_event_moved_within_its_run_from_one_piece_to_another_is_found(
+    book: Journal, interleaved_runs: list[str], run: int
+) -> None:
+    # Whatever somebody does who can make every hash anew: the order in the run is told by its neighbours.
+    one, other = 8 + run, 36 + run
+    result = tamper(
+        book,
+        f"UPDATE events SET rseq = 1000 WHERE seq = {one}",  # noqa: S608
+        f"UPDATE events SET rseq = 2 WHERE seq = {other}",  # noqa: S608
+        f"UPDATE events SET rseq = 6 WHERE seq = {one}",  # noqa: S608
+        *_leaves_made_anew(book, {one: 6, other: 2}),
+    )
+    ordered = [finding.where for finding in result.findings if "in its run" in finding.problem]
+    assert f"event {one}" in ordered
+    assert f"event {other}" in ordered
+
+
+def _leaves_made_anew(book: Journal, versions: dict[int, int]) -> list[str]:
+    made = []
+    for seq, version in versions.items():
+        stream, kind, at, commitment = book.fetch("SELECT stream, type, ts, pcommit FROM events WHERE seq = ?", (seq,))[
+            0
+        ]
+        leaf = merkle.leaf_hash(seq, stream, version, at, kind, commitment).hex()
+        made.append(f"UPDATE events SET leaf = x'{leaf}' WHERE seq = {seq}")  # noqa: S608
+    return made
+
+
+def test_every_flipped_field_in_every_piece_is_found_at_its_event(book: Journal, interleaved_runs: list[str]) -> None:
+    for seq in (1, 16, 17, 40, 64, 65, 70):
+        for column in ("stream", "salt", "payload", "pcommit", "leaf"):
+            ((before,),) = book.fetch(f"SELECT hex({column}) FROM events WHERE seq = {seq}")  # noqa: S608
+            after = f"{int(before[:2], 16) ^ 1:02x}{before[2:]}"
+            result = tamper(book, f"UPDATE events SET {column} = x'{after}' WHERE seq = {seq}")  # noqa: S608
+            assert f"event {seq}" in places(result), column
+            tamper(book, f"UPDATE events SET {column} = x'{before}' WHERE seq = {seq}")  # noqa: S608
+    assert audit(book).findings == []

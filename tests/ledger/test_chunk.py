@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from make_ledger import metrics, output, python, series
 
 from onrecord.ledger import chunk, columns, vectors
+from onrecord.ledger.buckets import points_of
 from onrecord.ledger.codec import as_document, decode, encode
 from onrecord.ledger.errors import BadEvent
 from onrecord.ledger.events import RunMetrics, Series, Unknown
@@ -310,3 +311,50 @@ def test_a_garbled_chunk_of_the_first_form_never_raises(place: int, garbage: byt
     place %= len(FIRST_FORM)
     odd = FIRST_FORM[:place] + garbage + FIRST_FORM[place + len(garbage) :]
     assert isinstance(decode("run.metrics", odd), RunMetrics | Unknown)
+
+
+RESEMBLING = [
+    (b"9,9,9", b"9,9.0,9"), (b"9,9,9", b"9,9,9.0"), (b'"count":1', b'"count":true'), (b"[0,7]", b"[0,7.0]"),
+    (b'"v":2', b'"v":2.0'), (b'"v":2', b'"v":3'),
+]  # fmt: skip
+
+
+def _agrees(payload: bytes) -> bool:
+    """Whether the quick reader, where it answers, says what the whole reader says; and whether it answered."""
+    quick = chunk.single_points(payload)
+    if quick is None:
+        return False
+    whole = chunk.unpack(payload)
+    assert whole is not None
+    assert quick.spool_end == whole.spool_end
+    assert len(quick.series) == len(whole.series)
+    for (name, kind, number, step, at), one in zip(quick.series, whole.series, strict=True):
+        points = points_of(one)
+        assert (name, kind, step, at) == (one.name, one.kind, points.steps[0], points.times[0])
+        assert struct.pack("<d", number) == struct.pack("<d", points.numbers[0])
+    return True
+
+
+@given(chunks)
+def test_single_points_are_read_as_in_the_whole_chunk_or_left_to_it(event: RunMetrics) -> None:
+    answered = _agrees(chunk.pack(event))
+    plain = all(len(one.values) == 1 and one.kind != "json" for one in event.series)
+    beyond = any(isinstance(step, int) and not LOW <= step <= HIGH for one in event.series for step in one.steps)
+    assert answered == (plain and not beyond)
+
+
+@given(st.data())
+def test_what_only_resembles_single_points_is_left_to_the_whole_reader(data: st.DataObject) -> None:
+    payload = chunk.pack(metrics(series("a", (0.5,)), series("b", (3,), "int64"), end=7))
+    kind = data.draw(st.sampled_from(["byte", "cut", "text"]))
+    place = data.draw(st.integers(0, len(payload) - 1))
+    if kind == "byte":
+        payload = payload[:place] + bytes([data.draw(st.integers(0, 255))]) + payload[place + 1 :]
+    elif kind == "cut":
+        payload = payload[:place]
+    else:
+        size = int.from_bytes(payload[4:8], "big")
+        old, new = data.draw(st.sampled_from(RESEMBLING))
+        header = payload[8 : 8 + size].replace(old, new)
+        payload = payload[:4] + len(header).to_bytes(4, "big") + header + payload[8 + size :]
+    _agrees(payload)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from make_ledger import file, submitted
 
-from onrecord.ledger.codec import as_document, decode, encode
+from onrecord.ledger.codec import _decoded, as_document, decode, encode
 from onrecord.ledger.errors import BadEvent
 from onrecord.ledger.events import REGISTRY, Erased, Event, RunMetrics, RunTagged, Unknown
 
@@ -173,3 +173,28 @@ def test_an_erased_payload_reads_as_erased() -> None:
     assert decode("run.tagged", None) == Erased("run.tagged")
     assert as_document(Erased("run.tagged")) == {"erased": True}
     assert as_document(Unknown("x", b"a\xff"))["payload"] == "a\\xff"
+
+
+_odd = st.sampled_from([True, 1.0, 2**63, -(2**63) - 1, None, "", [], {}, ["a", 1], {"a": 1}, {"a": None}])
+
+
+@given(st.data())
+def test_the_quick_look_at_a_payload_gives_what_the_close_one_gives(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from([kind for kind in REGISTRY.values() if kind is not RunMetrics]))
+    fields = json.loads(encode(data.draw(_events(kind)))[1])
+    # Fields of other types, fields that are missing, and fields that nobody knows.
+    for name in data.draw(st.lists(st.sampled_from([*fields, "_", "self", "more"]), max_size=2)):
+        value = data.draw(_odd | anything)
+        if value == "" and name in fields:
+            del fields[name]
+        else:
+            fields[name] = value
+    payload = json.dumps(fields).encode() + data.draw(st.sampled_from([b"", b" ", b"x"]))
+    assert decode(kind.type, payload) == _decoded(kind.type, payload)
+
+
+def test_events_share_nothing_that_was_missing_in_their_payloads() -> None:
+    one, other = (decode("run.tagged", b'{"v":1}') for _ in range(2))
+    assert isinstance(one, RunTagged)
+    assert isinstance(other, RunTagged)
+    assert one.tags is not other.tags

@@ -55,7 +55,22 @@ def test_an_index_that_has_lost_an_event_is_found(path: Path) -> None:
     assert "events_stream" in problems_of(path)["the database file"]
 
 
-@pytest.mark.parametrize(("column", "value"), [("payload", "'text'"), ("stream", "7"), ("leaf", "1.5"), ("salt", "''")])
+OTHER_KINDS = [
+    ("payload", "'text'"),
+    ("payload", "7"),
+    ("stream", "7"),
+    ("stream", "'text'"),
+    ("rseq", "'text'"),
+    ("rseq", "2.5"),
+    ("ts", "'text'"),
+    ("pcommit", "1"),
+    ("leaf", "1.5"),
+    ("leaf", "'text'"),
+    ("salt", "''"),
+]
+
+
+@pytest.mark.parametrize(("column", "value"), OTHER_KINDS)
 def test_a_field_of_another_kind_is_found(path: Path, column: str, value: str) -> None:
     connection = raw(path)
     triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()

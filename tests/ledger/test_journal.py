@@ -328,3 +328,44 @@ def test_a_journal_that_is_forgotten_lets_go_of_its_files(tmp_path: Path) -> Non
     del book
     gc.collect()
     assert len(list(descriptors.iterdir())) == before
+
+
+def test_an_append_that_believes_itself_alone_is_not_misled_by_another_writer(tmp_path: Path) -> None:
+    run, other_run = run_id(1), run_id(2)
+    with journal(tmp_path) as book, journal(tmp_path) as other:
+        book.append(run, [submitted()])
+        for number in range(3):
+            assert book.append(run, [RunTagged(tags={"n": str(number)})]).seq == number + 2
+        # A state that only the other one knows of: what is refused by what was known before is asked anew.
+        other.append(run, [RunRunning()])
+        assert book.append(run, [RunCompleted()], expected=5) == (6, 6, "Completed")
+        book.append(run, [RunTagged()])
+        book.append(run, [RunTagged()])
+        other.append(other_run, [submitted()])
+        assert book.append(run, [RunTagged()], seal=True) == (11, 10, "Completed")
+        book.append(run, [RunTagged()])
+        book.append(run, [RunTagged()])
+        with pytest.raises(StaleVersion) as stale:
+            book.append(run, [RunTagged()], expected=3)
+        assert stale.value.found == 12
+        other.append(run, [RunTagged()])
+        with pytest.raises(IllegalTransition):
+            book.append(run, [RunRunning()])
+        assert book.append(run, []).head == 13
+        book.append(run, [RunTagged()])
+        other.rebuild()
+        book.append(run, [RunTagged()])
+        assert audit(book).findings == []
+
+
+def test_after_it_was_closed_a_ledger_is_asked_again_where_it_ends(tmp_path: Path) -> None:
+    run = run_id(1)
+    with journal(tmp_path) as book:
+        book.append(run, [submitted()])
+        book.append(run, [RunTagged()])
+        book.append(run, [RunTagged()])
+        book.close()
+        with journal(tmp_path) as other:
+            other.append(run, [RunTagged()])
+        assert book.append(run, [RunTagged()]).head == 5
+        assert audit(book).findings == []

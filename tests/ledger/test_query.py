@@ -128,7 +128,11 @@ def test_points_come_in_the_order_in_which_they_were_logged_across_chunks_and_ki
     assert (ask.spool_position(run), ask.spool_position(other), ask.spool_position(run_id())) == (20, 99, 0)
     assert ask.metrics(run_id()) == {}
     # The index says at which point each piece starts.
-    places = book.fetch("SELECT first, count FROM metric_chunks WHERE run_id = ? AND name = 'a' ORDER BY first", (run,))
+    places = book.fetch(
+        "SELECT first, count FROM metric_chunks AS c JOIN runs ON runs.seq = c.run"
+        " WHERE run_id = ? AND c.name = 'a' ORDER BY first",
+        (run,),
+    )
     assert places == [(0, 2), (2, 2), (4, 1), (5, 1), (6, 1)]
 
 

@@ -201,7 +201,7 @@ def test_whoever_reads_during_a_rebuild_sees_the_former_tables(tmp_path: Path, m
 
         def look(done: int, total: int) -> None:
             with sqlite3.connect(tmp_path / "ledger.db") as reader:
-                seen.append(len(reader.execute("SELECT * FROM tags").fetchall()) == len(before["tags"]))
+                seen.append(len(reader.execute("SELECT * FROM run_tags").fetchall()) == len(before["run_tags"]))
             reader.close()
 
         book.rebuild(look)
@@ -228,9 +228,11 @@ def test_the_views_are_readable_by_other_programs(tmp_path: Path) -> None:
     assert [event["seq"] for event in events] == list(range(1, 10))
     assert {event["run_id"] for event in events} == {run, child}
     assert events[0]["payload"].startswith("{")
-    assert {"runs", "metrics", "params", "tags", "properties", "files", "families", "search"} <= set(
-        database.table_names()
-    )
+    assert {"runs", "files", "families", "search"} <= set(database.table_names())
+    assert {"metrics", "params", "tags", "properties"} <= set(database.view_names())
+    assert list(database["tags"].rows_where("run_id = ?", [run])) == [{"run_id": run, "name": "b", "value": "2"}]
+    assert [row["value"] for row in database["params"].rows_where("run_id = ? and number > 0.4", [run])] == ["0.5"]
+    assert [row["last"] for row in database["metrics"].rows_where(order_by="last")] == [0.5]
     database.close()
 
 

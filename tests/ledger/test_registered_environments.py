@@ -7,8 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from make_ledger import finished_run, tables
+from make_ledger import finished_run, raw, tables
 
+from onrecord.ledger import ids, merkle
 from onrecord.ledger.audit import audit
 from onrecord.ledger.environments import STREAM, register, registered
 from onrecord.ledger.errors import IllegalTransition, LedgerReadOnly, UnknownRun
@@ -50,6 +51,41 @@ def test_nothing_else_goes_into_their_stream(tmp_path: Path) -> None:
         register(book, "a", {})
         with pytest.raises(UnknownRun):
             book.append(STREAM, [RunTagged(tags={"a": "b"})])
+
+
+@pytest.mark.parametrize(
+    ("kind", "in_their_stream", "runs"),
+    [
+        ("run.tagged", True, 1),
+        ("run.submitted", True, 2),
+        ("run.of_a_later_version", True, 1),
+        ("environment.registered", False, 1),
+    ],
+)
+def test_a_forged_event_where_it_cannot_be_is_found(
+    tmp_path: Path, kind: str, in_their_stream: bool, runs: int
+) -> None:
+    path = tmp_path / "ledger.db"
+    with Journal(path) as book:
+        register(book, "a", {})
+        run_id = finished_run(book)
+        seq, stream = book.size() + 1, ids.decode(STREAM if in_their_stream else run_id)
+        version = 1 + book.fetch("SELECT max(rseq) FROM events WHERE stream = ?", (stream,))[0][0]
+        assert (audit(book).findings, audit(book).runs) == ([], 1)
+    # Nothing is wrong with its leaf.
+    salt, payload = b"s" * 16, b'{"config":{},"experiment":"e","v":1}'
+    commitment = merkle.payload_commitment(salt, payload)
+    leaf = merkle.leaf_hash(seq, stream, version, 0, kind, commitment)
+    with raw(path) as connection:
+        connection.execute(
+            "INSERT INTO events VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?)",
+            (seq, stream, version, kind, salt, payload, commitment, leaf),
+        )
+    connection.close()
+    with Journal(path) as book:
+        found = audit(book)
+    assert f"{kind} cannot follow" in next(one.problem for one in found.findings if one.where == f"event {seq}")
+    assert found.runs == runs
 
 
 def test_a_ledger_that_cannot_be_written_takes_none(tmp_path: Path) -> None:

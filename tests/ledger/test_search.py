@@ -220,7 +220,7 @@ def test_facts_and_values_of_runs_come_in_few_statements(full: Journal, monkeypa
 
     monkeypatch.setattr(full, "fetch", fetch)
     facts = query.facts(runs)
-    assert len(statements) == 4
+    assert len(statements) == 5
     assert {run: facts[run].tags for run in runs if facts[run].tags} == query.tags()
     values = query.values(runs, [Field("tags", "a"), Field("metrics", "a", "last"), Field("runs", "number")])
     assert {run: value[0] for run, value in values.items()} == {run: facts[run].tags.get("a") for run in runs}

@@ -73,11 +73,11 @@ def test_git_agrees_with_the_cases_by_hand(tmp_path):
         assert (asked in git_ignored(tmp_path / "git", [asked])) is expected, (lines, path)
 
 
-def test_random_trees_and_patterns_agree_with_git(tmp_path):
+def test_random_trees_and_patterns_agree_with_git(tmp_path, long_form):
     root = tmp_path / "git"
     make_repository(root)
-    asked = hits = 0
-    for seed in range(250):
+    asked = hits = trees = 0
+    for seed in range(12_000 if long_form else 250):
         for path in root.iterdir():
             if path.name != ".git":
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -87,8 +87,9 @@ def test_random_trees_and_patterns_agree_with_git(tmp_path):
             continue
         expected = git_ignored(root, paths)
         assert our_ignored(root, paths) == expected, (seed, files)
-        asked, hits = asked + len(paths), hits + len(expected)
+        asked, hits, trees = asked + len(paths), hits + len(expected), trees + 1
     assert 0.03 < hits / asked < 0.9
+    assert trees >= (10_000 if long_form else 200)
 
 
 @settings(max_examples=300, deadline=None)
