@@ -75,8 +75,15 @@ def command_reference() -> str:
         context = click.Context(group, info_name="onrecord", max_content_width=100, terminal_width=100)
         command = group.get_command(context, name)
         assert command is not None
-        inner = click.Context(command, info_name=name, parent=context, max_content_width=100, terminal_width=100)
-        parts.append(f"### onrecord {name}\n\n```text\n{command.get_help(inner).rstrip()}\n```")
+        parts.append(_help(command, name, context))
+    return "\n\n".join(parts)
+
+
+def _help(command: click.Command, name: str, parent: click.Context) -> str:
+    context = click.Context(command, info_name=name, parent=parent, max_content_width=100, terminal_width=100)
+    parts = [f"### {context.command_path}\n\n```text\n{command.get_help(context).rstrip()}\n```"]
+    if isinstance(command, click.Group):
+        parts += [_help(inner, inner_name, context) for inner_name, inner in command.commands.items()]
     return "\n\n".join(parts)
 
 

@@ -15,7 +15,7 @@ from onrecord.ledger.merkle import leaf_hash, payload_commitment, root_of
 from onrecord.ledger.projections import runs
 from onrecord.ledger.recorded import Recorded
 from onrecord.ledger.run_state import TYPES, RunState
-from onrecord.ledger.states import TERMINAL, state_after
+from onrecord.ledger.states import OF_NO_RUN, TERMINAL, state_after
 
 _INSERT = (
     "INSERT INTO events(seq, stream, rseq, type, ts, salt, payload, pcommit, leaf) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -90,6 +90,8 @@ class Append:
 
     def add(self, events: Sequence[Prepared]) -> None:
         """Rows, and what follows from them. Raises IllegalTransition, UnknownRun."""
+        if self._row is None and events and events[0][1] in OF_NO_RUN:
+            self.head = self._versions()
         stream, at, seq, head = self.stream, self.at, self.seq, self.head
         for event, kind, payload, salt, commitment in events:
             after = state_after(self.status, kind)
@@ -119,6 +121,11 @@ class Append:
         elif self._row is not None and self.seq > self.before:
             runs.touch(self.connection, self._row, self.head)
         return Appended(self.seq, self.head, self.status or "")
+
+    def _versions(self) -> int:
+        # The table of runs says it of runs only.
+        found = self.connection.execute("SELECT coalesce(max(rseq), 0) FROM events WHERE stream = ?", (self.stream,))
+        return int(found.fetchone()[0])
 
     def _insert(self) -> None:
         self.connection.executemany(_INSERT, self._rows)

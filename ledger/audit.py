@@ -100,7 +100,7 @@ def _audit(journal: Journal, result: Audit, sizes: Collection[int], read_models:
     # The order in which the ledger has them; each finding begins with its event.
     result.findings = sorted([*walk.findings, *result.findings], key=_number_of)
     result.findings += map(_wrong_node, wrong_nodes)
-    result.runs, result.named = len(walk.runs), walk.named
+    result.runs, result.named = walk.count_runs(), walk.named
     result.own_leaf = next((leaf for (leaf,) in journal.fetch(FIRST_OWN_LEAF)), b"")
     erased = _erased_since(journal, last, walk.replay)
     states = walk.rows()

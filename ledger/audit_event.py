@@ -9,7 +9,7 @@ import attrs
 from onrecord.ledger import merkle
 from onrecord.ledger.references import NAMING
 from onrecord.ledger.run_state import TYPES
-from onrecord.ledger.states import AFTER_THE_END, MOVING_EVENTS
+from onrecord.ledger.states import AFTER_THE_END, MOVING_EVENTS, OF_NO_RUN
 
 # seq, stream, rseq, type, ts, salt, payload, pcommit, leaf: as they are in the table, whatever they are.
 Row = tuple[int, bytes, int, bytes, int, bytes | None, bytes | None, bytes, bytes]
@@ -26,22 +26,23 @@ class Finding:
 
 @attrs.frozen
 class Kind:
-    """A type of events: whether it can change a run's row, and whether the audit needs its content."""
+    """A type of events: whether it can change a run's row, is read by the audit, and is a fact about no run."""
 
     text: str
     moves: bool
     is_read: bool
+    is_of_no_run: bool
 
     @property
     def counts_only(self) -> bool:
         """Whether nothing but its place matters."""
-        return not (self.moves or self.is_read)
+        return not (self.moves or self.is_read or self.is_of_no_run)
 
 
 def kind_of(kind_bytes: bytes) -> Kind:
     """The kind behind a type as it is stored."""
     text = kind_bytes.decode("utf-8", "replace")
-    return Kind(text, text in TYPES | MOVING_EVENTS | AFTER_THE_END, text in NAMING)
+    return Kind(text, text in TYPES | MOVING_EVENTS | AFTER_THE_END, text in NAMING, text in OF_NO_RUN)
 
 
 def order_problems(seq: int, version: int, run_id: str, before: int, version_before: int) -> list[str]:

@@ -40,14 +40,15 @@ _HEADS = "SELECT stream, count(*), max(rseq), min(seq) FROM events WHERE seq <= 
 
 
 class _Run:
-    """A run on the walk, with its row once it is submitted."""
+    """A run on the walk, with its row once it is submitted; or a stream of facts about no run, and how many."""
 
-    __slots__ = ("row", "run_id", "version")
+    __slots__ = ("facts_of_no_run", "row", "run_id", "version")
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self.version = 0
         self.row: RunState | None = None
+        self.facts_of_no_run = 0
 
 
 class Walk:
@@ -93,7 +94,8 @@ class Walk:
             return False
         for stream, _, head, _ in self._heads:
             self.runs[stream].version = head
-        return all(run.row is not None for run in self.runs.values())
+        # A stream of facts about no run has no row, and must hold nothing else.
+        return all(run.row is not None or run.facts_of_no_run == run.version for run in self.runs.values())
 
     def over_all(self, sizes: Collection[int]) -> bool:
         """Take every event, and the tree with its roots at `sizes`; False at rows that nothing can be made of."""
@@ -106,6 +108,10 @@ class Walk:
             self._grow()
         self._grow(at_least=1)
         return True
+
+    def count_runs(self) -> int:
+        """How many runs there are events of."""
+        return sum(run.row is not None or not run.facts_of_no_run for run in self.runs.values())
 
     def rows(self) -> dict[str, RunState]:
         """The table of runs as the events make it."""
@@ -165,9 +171,11 @@ class Walk:
         """An event that moves the state, or whose content the audit needs."""
         kind = self._kinds.get(kind_bytes) or self._kind(kind_bytes)
         status = run.row.status if run.row else None
-        if (status is None or kind.moves) and state_after(status, kind.text) is None:
+        if (status is None or kind.moves or kind.is_of_no_run) and not _may_follow(run, kind):
             before = status or "of a run that does not exist"
             self._wrong(seq, f"{kind.text} cannot follow the state {before}")
+        if kind.is_of_no_run and run.row is None:
+            run.facts_of_no_run += 1
         if kind_bytes == _FILE:
             self.named.take(kind.text, payload)
             return
@@ -189,6 +197,12 @@ class Walk:
         while rows := self._journal.fetch(sql, (after, self._last, *parameters, BATCH)):
             yield rows
             after = rows[-1][0]
+
+
+def _may_follow(run: _Run, kind: Kind) -> bool:
+    if run.facts_of_no_run and not kind.is_of_no_run:
+        return False
+    return state_after(run.row.status if run.row else None, kind.text) is not None
 
 
 def _is_shaped(rows: list[Row]) -> bool:

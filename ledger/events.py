@@ -263,6 +263,17 @@ class RunEvidence(Event):
     text: str
 
 
+@attrs.frozen(kw_only=True)
+class EnvironmentRegistered(Event):
+    """Version `number` (from 1) of the environment `name`, as it was defined; of no run, see `environments`."""
+
+    type: ClassVar[str] = "environment.registered"
+    name: str
+    number: int
+    definition: dict[str, Any]
+    by: str = ""
+
+
 @attrs.frozen
 class Unknown:
     """An event of a type or version that this onrecord does not know: kept, verifiable, not understood."""
@@ -285,7 +296,7 @@ REGISTRY: dict[str, type[Event]] = {
     for kind in (
         RunSubmitted, RunQueued, RunPlaced, RunPreparing, RunRunning, CancelRequested, RunFinalizing, RunCompleted,
         RunFailed, RunCanceled, RunSealed, RunTagged, PropertiesAdded, FileRecorded, FileRemoved,
-        WorkingCopyReleased, RunMetrics, PayloadErased, RunImported, RunEvidence,
+        WorkingCopyReleased, RunMetrics, PayloadErased, RunImported, RunEvidence, EnvironmentRegistered,
     )
 }  # fmt: skip
 AnyEvent = Event | Unknown | Erased

@@ -59,6 +59,9 @@ ERASED = "erased"
 MOVING_EVENTS = frozenset(event for _, event in TABLE)
 # Facts that only a finished run can have.
 AFTER_THE_END = frozenset({"run.sealed", "payload.erased", "run.imported", "run.evidence"})
+# Facts about no run: they are in a stream of their own, which has no state and takes nothing else.
+OF_NO_RUN = frozenset({"environment.registered"})
+STATELESS = ""
 ALL_STATES = tuple(dict.fromkeys(TABLE.values()))
 
 
@@ -66,7 +69,8 @@ def state_after(before: str | None, event_type: str) -> str | None:
     """The state that `event_type` leads to, or None when the table does not allow it.
 
     Facts that do not move the state (tags, metrics, files, unknown types) are allowed in every
-    state of a run that exists, also after its end: a late fact is still a fact.
+    state of a run that exists, also after its end: a late fact is still a fact. A fact about no run leads
+    to STATELESS.
 
     >>> state_after(None, "run.submitted"), state_after("Completed", "run.running")
     ('NotStarted', None)
@@ -75,6 +79,8 @@ def state_after(before: str | None, event_type: str) -> str | None:
         return TABLE.get((before, event_type))
     if event_type in AFTER_THE_END:
         return before if before in TERMINAL else None
+    if event_type in OF_NO_RUN:
+        return STATELESS if before is None else None
     return before
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from onrecord.conda_dependencies import CondaDependencies as CondaDependencies
     from onrecord.distributed import MpiConfiguration as MpiConfiguration
     from onrecord.distributed import PyTorchConfiguration as PyTorchConfiguration
     from onrecord.distributed import TensorflowConfiguration as TensorflowConfiguration
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from onrecord.workspace import Workspace as Workspace
 
 _HOMES = {
+    "CondaDependencies": "onrecord.conda_dependencies",
     "Environment": "onrecord.environment",
     "Experiment": "onrecord.experiment",
     "MpiConfiguration": "onrecord.distributed",
@@ -40,6 +42,7 @@ __all__ = [
     "Experiment",
     "ScriptRunConfig",
     "Environment",
+    "CondaDependencies",
     "MpiConfiguration",
     "PyTorchConfiguration",
     "TensorflowConfiguration",

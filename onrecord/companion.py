@@ -36,12 +36,13 @@ from onrecord.lookout import Lookout
 from onrecord.missing_file import missing_file_hint
 from onrecord.outcome import last_event, last_words
 from onrecord.patience import patiently, say
-from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, executor_of, start_script
+from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, executor_of, needs_build, start_script
 from onrecord.script_environment import environment_of
 from onrecord.unkept import unkept_warning
 from onrecord.working_copy import give_up_copies, is_given_up
 from onrecord.workspace import Workspace
 
+BUILD_LOG = "onrecord/environment-build.log"
 _FIRST_LOOK_SECONDS = 0.05
 _LOOK_SECONDS = 0.25
 _LOOK_AT_LEDGER_SECONDS = 2.0
@@ -131,17 +132,31 @@ class Companion:
             self._append(self._preparing(status))
         except IllegalTransition:
             return self._begin(self._status())
-        outcome = start_script(self._workspace, self._run_id, self._config, self._executor)
+        # As it was submitted: the interpreter of a built environment is not the one that it is built with.
+        submitted = self._workspace.query.config(self._run_id)
+        outcome = start_script(self._workspace, self._run_id, submitted, self._executor)
+        # What was read before the environment was there.
+        self.__dict__.pop("_config", None)
         return self._begin(CANCEL_REQUESTED) if outcome is None else self._is_under_way(outcome)
 
     def _is_under_way(self, outcome: Launch | StartFailure) -> bool:
         """Whether a start was a good one; else it was the run's end."""
         if isinstance(outcome, StartFailure):
-            self._end(RunFailed(error={"code": outcome.code, "message": outcome.message}))
+            self._keep_build_log()
+            details = {"details": outcome.details} if outcome.details else {}
+            self._end(RunFailed(error={"code": outcome.code, "message": outcome.message, **details}))
             return False
         if self._inventory is None:
             self._inventory = ask_for_inventory(self._config["interpreter"], outcome.environment, self._folder)
         return True
+
+    def _keep_build_log(self) -> None:
+        if not self._folder.build_log.is_file():
+            return
+        try:
+            self._files().take([(BUILD_LOG, self._folder.build_log)])
+        except (OnRecordError, OSError) as problem:
+            say(f"{problem}\n")
 
     def _preparing(self, status: str) -> list[Event]:
         again: list[Event] = []
@@ -337,6 +352,7 @@ class Companion:
 
     def _own_files(self) -> list[tuple[str, Path]]:
         files = [("logs/stdout.txt", self._folder.stdout), ("logs/stderr.txt", self._folder.stderr)]
+        files.append((BUILD_LOG, self._folder.build_log))
         if self._inventory_file is not None:
             files.append((INVENTORY, self._inventory_file))
         return [(name, path) for name, path in files if path.exists()]
@@ -401,7 +417,12 @@ class Companion:
 
     @cached_property
     def _config(self) -> dict[str, Any]:
-        return self._workspace.query.config(self._run_id)
+        config = self._workspace.query.config(self._run_id)
+        if config and needs_build(config):
+            from onrecord.built_environment import adopted
+
+            return adopted(self._workspace, config)
+        return config
 
     @cached_property
     def _executor(self) -> Executor:

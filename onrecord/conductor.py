@@ -3,8 +3,8 @@
 Everything it does can be done again by another conductor: it looks at what the ledger and the run's
 folder say and goes on from there. A run's first conductor starts the script before all else, which is what
 the submitter waits for: nothing that is imported here may need what comes later, least of all attrs.
-Arguments: the workspace's folder, the run's id, `first` or `next`, and the descriptors that carry the word
-to start, the answer, and the run's lock.
+Arguments: the workspace's folder, the run's id, `first`, `first-in-built` or `next`, and the descriptors that carry
+the word to start, the answer, and the run's lock.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from onrecord.conductor_process import FIRST
+from onrecord.conductor_process import FIRST_IN_BUILT, NEXT
 from onrecord.executors.protocol import Executor, Launch, Started, Waiting
 from onrecord.executors.registry import LOCAL, executor_named
 from onrecord.layout import RunFolder
 from onrecord.ledger.errors import UnknownRun
 from onrecord.ledger.states import PREPARING, QUEUED
-from onrecord.preparation import Start, executor_of, start_script
+from onrecord.preparation import Start, executor_of, needs_build, start_script
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def main(arguments: Sequence[str]) -> int:
         os.set_inheritable(fd, False)
     # While the submitter takes its snapshot.
     executor_named(LOCAL)
+    if place == FIRST_IN_BUILT:
+        from onrecord import built_environment  # noqa: F401
     is_told = bool(os.read(word, 1))
     workspace = Workspace(Path(root).parent)
     try:
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
 
         start_waiting(workspace)
         return 0
-    start = _first_start(workspace, run_id, is_told) if place == FIRST and row.status == PREPARING else Start()
+    start = _first_start(workspace, run_id, is_told) if place != NEXT and row.status == PREPARING else Start()
     # Imported once the script is on its way.
     from onrecord.companion import accompany
 
@@ -76,9 +78,21 @@ def _first_start(workspace: Workspace, run_id: str, is_told: bool) -> Start:
         outcome = start_script(workspace, run_id, config, executor)
         if not isinstance(outcome, Launch):
             return Start(outcome)
-        return Start(outcome, _stand_back(executor, outcome, config["interpreter"], workspace.layout.run(run_id)))
+        interpreter = _interpreter_of(workspace, config, outcome)
+        return Start(outcome, _stand_back(executor, outcome, interpreter, workspace.layout.run(run_id)))
     except Exception as problem:
         return Start(problem)
+
+
+def _interpreter_of(workspace: Workspace, config: dict[str, Any], launch: Launch) -> str:
+    """The interpreter that the script runs in: in a job of several processes the command begins with another."""
+    if not config.get("distribution"):
+        return launch.command[0]
+    if needs_build(config):
+        from onrecord.built_environment import adopted
+
+        config = adopted(workspace, config)
+    return str(config["interpreter"])
 
 
 def _stand_back(executor: Executor, launch: Launch, interpreter: str, folder: RunFolder) -> Inventory | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import subprocess
 
 FIRST = "first"
+FIRST_IN_BUILT = "first-in-built"
 NEXT = "next"
 
 # The child imports what this process can import, and skips the interpreter's own search for it.
@@ -60,7 +61,7 @@ class ConductorProcess:
 
     Should this process die before either, the conductor looks in the ledger: a run that was submitted
     is conducted. `place`: FIRST of the run's conductors, whose submitter has put `run.preparing` on record
-    for it, or NEXT, after one that may have died anywhere.
+    for it, FIRST_IN_BUILT, the same in an environment that is built, or NEXT, after one that may have died anywhere.
     """
 
     def __init__(self, layout: Layout, run_id: str, place: str, lock: int) -> None:

@@ -1,11 +1,21 @@
-"""What a script runs in: the interpreter and the environment variables."""
+"""What a script runs in: the interpreter, what is installed for it, and the environment variables."""
 
 from __future__ import annotations
 
+import copy
+import os
 import sys
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import attrs
+
+from onrecord.conda_dependencies import CondaDependencies
+
+if TYPE_CHECKING:
+    from onrecord.built_environment import BuiltEnvironment
+    from onrecord.workspace import Workspace
 
 
 @attrs.define
@@ -13,11 +23,16 @@ class PythonSection:
     """The Python of an environment.
 
     `user_managed_dependencies`: nothing is installed, the interpreter is used as it is.
-    `interpreter_path`: a path, or a name looked up on the PATH; None is the interpreter that submits.
+    `interpreter_path`: a path, or a name looked up on the PATH; None is the interpreter that submits. Where
+    something is to be installed, a new environment is made from it.
+    `conda_dependencies`: what is to be installed; nothing at first, and then the interpreter is used as it is.
+    `pylock`: the text of a pylock.toml (PEP 751) instead.
     """
 
     user_managed_dependencies: bool = False
     interpreter_path: str | None = None
+    conda_dependencies: CondaDependencies = attrs.field(factory=CondaDependencies, kw_only=True)
+    pylock: str | None = attrs.field(default=None, kw_only=True)
 
 
 @attrs.define
@@ -27,30 +42,215 @@ class Environment:
     >>> environment = Environment("user-managed-env")
     >>> environment.python.user_managed_dependencies = True
     >>> environment.environment_variables["OMP_NUM_THREADS"] = "1"
+
+    One that has dependencies is built when it is first used, and found again by its content afterwards.
+
+    >>> environment = Environment("ridge")
+    >>> environment.python.conda_dependencies.add_pip_package("scikit-learn==1.6.1")
     """
 
     name: str
     python: PythonSection = attrs.field(factory=PythonSection, kw_only=True)
     environment_variables: dict[str, str] = attrs.field(factory=dict, kw_only=True)
+    # Given by `register` and `get`; the same definition is the same environment, whatever its version is called.
+    version: str | None = attrs.field(default=None, kw_only=True, eq=False)
+
+    # ---- from what projects have ---------------------------------------------------------------
+
+    @staticmethod
+    def from_pip_requirements(
+        name: str, file_path: str | os.PathLike[str], pip_version: str | None = None
+    ) -> Environment:
+        """Of a requirements file and those that it includes. Raises BadEnvironment."""
+        from onrecord.environment_files import from_requirements
+
+        made = _with(name, from_requirements(Path(file_path)))
+        if pip_version is not None:
+            made.python.conda_dependencies.add_conda_package(f"pip=={pip_version}")
+        return made
+
+    @staticmethod
+    def from_conda_specification(name: str, file_path: str | os.PathLike[str]) -> Environment:
+        """Of a conda environment file; conda is not needed. Raises BadEnvironment."""
+        from onrecord.environment_files import resolved
+
+        return _with(name, resolved(CondaDependencies(file_path), Path(file_path).parent))
+
+    @staticmethod
+    def from_existing_conda_environment(name: str, conda_environment_name: str) -> Environment:
+        """The same packages in the same versions as an environment of conda on this machine. Raises BadEnvironment."""
+        from onrecord.conda_environment import dependencies_of
+
+        return _with(name, dependencies_of(conda_environment_name))
+
+    @staticmethod
+    def from_pyproject(name: str, file_path: str | os.PathLike[str], extras: Sequence[str] = ()) -> Environment:
+        """Of the dependencies in a pyproject.toml, with those of some extras. Raises BadEnvironment."""
+        from onrecord.environment_files import from_pyproject
+
+        return _with(name, from_pyproject(Path(file_path), extras))
+
+    @staticmethod
+    def from_pylock(name: str, file_path: str | os.PathLike[str]) -> Environment:
+        """Exactly what a pylock.toml lists (PEP 751). Raises BadEnvironment."""
+        from onrecord.environment_files import lock_text
+
+        return Environment(name, python=PythonSection(pylock=lock_text(Path(file_path))))
+
+    @staticmethod
+    def from_script(name: str, file_path: str | os.PathLike[str]) -> Environment:
+        """Of what a script says in its header, `# /// script` (PEP 723). Raises BadEnvironment."""
+        from onrecord.environment_files import from_script
+
+        return _with(name, from_script(Path(file_path)))
+
+    # ---- registered ones -----------------------------------------------------------------------
+
+    def register(self, workspace: Workspace) -> Environment:
+        """Keep the definition in the workspace; the same one with its version.
+
+        What is registered already is the same version, anything else the next one: 1, 2, 3 … It is kept for
+        ever: keep passwords out of it. Raises BadEnvironmentName, BadEnvironment.
+        """
+        from onrecord.environments import register
+
+        return register(workspace, self)
+
+    @staticmethod
+    def get(workspace: Workspace, name: str, version: str | int | None = None, label: str | None = None) -> Environment:
+        """A registered or curated environment: its newest version, or the one that is asked for.
+
+        The only `label` is `latest`. Raises UnknownEnvironment.
+        """
+        from onrecord.environments import find
+
+        return find(workspace, name, version, label)
+
+    @staticmethod
+    def list(workspace: Workspace) -> dict[str, Environment]:
+        """The newest version of each registered environment, and the curated ones, by name."""
+        from onrecord.environments import newest
+
+        return newest(workspace)
+
+    @staticmethod
+    def versions(workspace: Workspace, name: str) -> Sequence[Environment]:
+        """Every version of an environment, oldest first. Raises UnknownEnvironment."""
+        from onrecord.environments import versions
+
+        return versions(workspace, name)
+
+    def clone(self, new_name: str) -> Environment:
+        """The same definition under another name, to be changed."""
+        return Environment(
+            new_name, python=copy.deepcopy(self.python), environment_variables=dict(self.environment_variables)
+        )
+
+    # ---- files ---------------------------------------------------------------------------------
+
+    def save_to_directory(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+        """Write the definition into a folder: azureml_environment.json, and conda_dependencies.yml where it has any.
+
+        Raises BadEnvironment where they are there already, unless `overwrite`.
+        """
+        from onrecord.environment_folder import save
+
+        save(self, Path(path), overwrite=overwrite)
+
+    @staticmethod
+    def load_from_directory(path: str | os.PathLike[str]) -> Environment:
+        """The definition in such a folder, also one that Azure ML wrote. Raises BadEnvironment."""
+        from onrecord.environment_folder import load
+
+        return load(Path(path))
+
+    # ---- the environment itself ----------------------------------------------------------------
+
+    def build(self, workspace: Workspace, image_build_compute: object = None) -> BuiltEnvironment:
+        """Make it now, or find that it is there. Progress is printed on stderr.
+
+        `image_build_compute` is accepted for Azure ML's sake: it is built here. Raises BadEnvironment,
+        EnvironmentBuildFailed with the end of the log.
+        """
+        from onrecord.built_environment import build
+
+        del image_build_compute
+        return build(workspace, self)
+
+    def build_local(self, workspace: Workspace, platform: object = None, **options: object) -> BuiltEnvironment:
+        """The same as `build`."""
+        del platform, options
+        return self.build(workspace)
+
+    def needs_build(self) -> bool:
+        """Whether there is anything to install."""
+        python = self.python
+        if python.user_managed_dependencies:
+            return False
+        return python.pylock is not None or not python.conda_dependencies.is_empty()
 
     def interpreter(self) -> str:
-        """The interpreter to start: a path, or a name to look up on the PATH."""
-        return self.python.interpreter_path or sys.executable
+        """The interpreter to start: a path, or a name to look up on the PATH.
+
+        Of an environment that is built: the one to build it from, "" where conda brings one along.
+        Raises BadEnvironment where there is none of the version that is asked for.
+        """
+        if not self.needs_build():
+            return self.python.interpreter_path or sys.executable
+        from onrecord.environment_recipe import needs_conda
+        from onrecord.interpreters import interpreter_for
+
+        wanted = self.python.conda_dependencies
+        if needs_conda(wanted.as_dict()):
+            return ""
+        return interpreter_for(wanted.get_python_version(), self.python.interpreter_path)
+
+    def checked(self) -> Environment:
+        """The same with all its files named by path and content. Raises BadEnvironment for what cannot be built."""
+        if not self.needs_build():
+            return self
+        from onrecord.environment_files import resolved
+        from onrecord.environment_recipe import recipe_of
+
+        python = attrs.evolve(self.python, conda_dependencies=resolved(self.python.conda_dependencies, Path.cwd()))
+        found = attrs.evolve(self, python=python)
+        recipe_of(found.as_document(), "")
+        return found
 
     def as_document(self) -> dict[str, Any]:
         """The definition as plain values, as the ledger keeps it."""
+        python: dict[str, Any] = {
+            "user_managed_dependencies": self.python.user_managed_dependencies,
+            "interpreter_path": self.python.interpreter_path,
+        }
+        if not self.python.conda_dependencies.is_empty():
+            python["conda_dependencies"] = self.python.conda_dependencies.as_dict()
+        if self.python.pylock is not None:
+            python["pylock"] = self.python.pylock
+        version = {} if self.version is None else {"version": self.version}
         return {
             "name": self.name,
-            "python": {
-                "user_managed_dependencies": self.python.user_managed_dependencies,
-                "interpreter_path": self.python.interpreter_path,
-            },
+            **version,
+            "python": python,
             "environment_variables": {key: str(value) for key, value in self.environment_variables.items()},
         }
 
 
 def environment_from(document: dict[str, Any]) -> Environment:
-    """The environment behind its document."""
-    from cattrs import structure
+    """The environment behind its document; what a document does not say is as in a new environment."""
+    python = document.get("python") or {}
+    return Environment(
+        document["name"],
+        version=document.get("version"),
+        python=PythonSection(
+            user_managed_dependencies=python.get("user_managed_dependencies", False),
+            interpreter_path=python.get("interpreter_path"),
+            conda_dependencies=CondaDependencies(_underlying_structure=python.get("conda_dependencies") or {}),
+            pylock=python.get("pylock"),
+        ),
+        environment_variables=dict(document.get("environment_variables") or {}),
+    )
 
-    return structure(document, Environment)
+
+def _with(name: str, dependencies: CondaDependencies) -> Environment:
+    return Environment(name, python=PythonSection(conda_dependencies=dependencies))

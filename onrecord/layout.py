@@ -16,6 +16,7 @@ class Layout:
         self.objects = root / "objects"
         self.runs = root / "runs"
         self.caches = root / "cache"
+        self.environments = root / "envs"
         # Erasures that are under way, and those that were cut off.
         self.erasing = root / "erasing"
         # Held while somebody decides which runs may start.
@@ -42,3 +43,6 @@ class RunFolder:
         self.stderr = path / "logs" / "stderr.txt"
         self.spool = path / "spool"
         self.records = path / "records"
+        # What is being done before the script starts, for whoever waits; only where an environment may be built.
+        self.notes = path / "notes"
+        self.build_log = path / "records" / "environment-build.log"

@@ -23,10 +23,11 @@ RANKS_GRACE_SECONDS = 8.0
 
 
 class StartFailure(NamedTuple):
-    """Why no script was started: a `code` and a `message`, as a failed run has them."""
+    """Why no script was started: `code`, `message` and perhaps `details`, as a failed run has them."""
 
     code: str
     message: str
+    details: str = ""
 
 
 class Start(NamedTuple):
@@ -41,9 +42,17 @@ def start_script(
 ) -> Launch | StartFailure | None:
     """Prepare the run and set its script on its way; None when someone asked for the run's end before."""
     try:
+        if needs_build(config):
+            # Nothing of this is imported for a run in an interpreter as it is.
+            from onrecord.built_environment import make_ready
+
+            ready = make_ready(workspace, run_id, config)
+            if ready is None:
+                return None
+            config = ready
         launch = prepare(workspace, run_id, config)
     except (OnRecordError, OSError) as problem:
-        return StartFailure("PreparationFailed", str(problem))
+        return _failure(problem)
     if workspace.query.run(run_id).status == CANCEL_REQUESTED:
         return None
     try:
@@ -62,6 +71,22 @@ def executor_of(workspace: Workspace, target: str) -> Executor:
     from onrecord.compute_target import target_named
 
     return executor_named(target_named(workspace, target).executor)
+
+
+def needs_build(config: Mapping[str, Any]) -> bool:
+    """Whether the run's environment is one that is built, and not an interpreter as it is."""
+    python = config["environment"].get("python", {})
+    return not python.get("user_managed_dependencies") and ("conda_dependencies" in python or "pylock" in python)
+
+
+def _failure(problem: Exception) -> StartFailure:
+    # By name: its class is imported only where something is built.
+    if isinstance(problem, OnRecordError) and type(problem).__name__ in ("EnvironmentBuildFailed", "BadEnvironment"):
+        details = str(getattr(problem, "details", ""))
+        told = " ".join(part for part in (problem.what + ":" * bool(problem.why), problem.why) if part)
+        hint = f"; next: {problem.next_step}" if problem.next_step else ""
+        return StartFailure("EnvironmentBuildFailed", told + hint, details)
+    return StartFailure("PreparationFailed", str(problem))
 
 
 def prepare(workspace: Workspace, run_id: str, config: Mapping[str, Any]) -> Launch:

@@ -180,7 +180,7 @@ class Run:
         try:
             if show_output:
                 print(f"RunId: {self.id}\n", flush=True)
-                Follower(self, _print_bytes, _print_bytes).follow()
+                Follower(self, _print_bytes, _print_bytes, notes=_print_bytes).follow()
             else:
                 Follower(self, _ignore, _ignore).follow()
         except KeyboardInterrupt:

@@ -28,6 +28,9 @@ def environment_of(config: Mapping[str, Any], workspace: Workspace, row: RunRow)
     variables = dict(os.environ)
     # Output reaches the log as it is written; without this Python keeps it back until 8 KiB have gathered.
     variables.setdefault("PYTHONUNBUFFERED", "1")
+    prefix = config.get("prefix")
+    if prefix:
+        _activate(variables, prefix)
     variables.update(config["environment"]["environment_variables"])
     if (config.get("resources") or {}).get("gpus"):
         from onrecord.waiting_runs import gpus_of
@@ -39,3 +42,12 @@ def environment_of(config: Mapping[str, Any], workspace: Workspace, row: RunRow)
     variables[RUN_ID] = row.run_id
     variables[EXPERIMENT] = row.experiment
     return variables
+
+
+def _activate(variables: dict[str, str], prefix: str) -> None:
+    """As an environment's own `activate` does it; what the submitter's Python sees besides is no part of it."""
+    for name in ("PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX"):
+        variables.pop(name, None)
+    variables["PYTHONNOUSERSITE"] = "1"
+    variables["VIRTUAL_ENV"] = prefix
+    variables["PATH"] = os.pathsep.join(part for part in (f"{prefix}/bin", variables.get("PATH", "")) if part)

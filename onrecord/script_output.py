@@ -48,15 +48,31 @@ class Tail:
 
 
 class Follower:
-    """Hands on what a run's script prints; can be interrupted and called again without repeating anything."""
+    """Hands on what a run's script prints; can be interrupted and called again without repeating anything.
 
-    def __init__(self, run: Run, stdout: Write, stderr: Write, say: Callable[[str], object] | None = None) -> None:
-        """`say` is told, once, what the run's end waits for where that is not the script."""
+    `say` is told, once, what the run's end waits for where that is not the script. `notes` takes what is said of
+    the run's environment while that is made, `waiting` the file that its build prints to.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        stdout: Write,
+        stderr: Write,
+        say: Callable[[str], object] | None = None,
+        *,
+        notes: Write | None = None,
+        waiting: Callable[[Path], object] | None = None,
+    ) -> None:
         self._run = run
         self._say = say
         self._folder = run.workspace.layout.run(run.id)
         self._replaced = 0
-        self._tails = ((Tail(self._folder.stdout), stdout), (Tail(self._folder.stderr), stderr))
+        self._tails = [(Tail(self._folder.stdout), stdout), (Tail(self._folder.stderr), stderr)]
+        self._waiting = None
+        if notes is not None and self._folder.notes.exists():
+            self._tails.insert(0, (Tail(self._folder.notes), notes))
+            self._waiting = waiting
 
     def follow(self) -> None:
         """Go on until the run has ended. A conductor that dies meanwhile is replaced."""
@@ -69,6 +85,8 @@ class Follower:
             if said or ended:
                 pause = _FIRST_PAUSE_SECONDS
                 continue
+            if self._waiting is not None:
+                self._waiting(self._folder.build_log)
             now = time.monotonic()
             if now - looked_at > _RECOVER_AFTER_SECONDS:
                 looked_at = now

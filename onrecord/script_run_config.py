@@ -51,8 +51,8 @@ class ScriptRunConfig:
     def checked(self) -> CheckedConfig:
         """The same job with every path resolved and every mistake refused. Raises BadConfig, BadDistribution."""
         source, target = _checked_source(self.source_directory), self.compute_target or "local"
-        environment = self.environment or Environment("current-interpreter")
-        if target == "local":
+        environment = (self.environment or Environment("current-interpreter")).checked()
+        if target == "local" and not environment.needs_build():
             _check_interpreter(environment, source)
         return CheckedConfig(
             source=source,

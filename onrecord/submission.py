@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from onrecord.compute_target import ComputeTarget, target_named
-from onrecord.conductor_process import FIRST, ConductorProcess, take_lock
+from onrecord.conductor_process import FIRST, FIRST_IN_BUILT, ConductorProcess, take_lock
 from onrecord.errors import OnRecordError
 from onrecord.git_facts import GitFacts, read_git_facts
 from onrecord.layout import RunFolder
@@ -54,7 +54,8 @@ def submit(
     workspace.journal.database.writable()
     run_id = encode(new_id(time.time_ns() // 1_000_000, os.urandom(10)))
     folder = workspace.layout.run(run_id)
-    conductor = _start_conductor(workspace, run_id, folder)
+    place = FIRST_IN_BUILT if job.environment.needs_build() else FIRST
+    conductor = _start_conductor(workspace, run_id, folder, place)
     try:
         facts = _GitQuestion(job.source)
         # What the snapshot finds stored already must not be erased with another run before this one refers to it.
@@ -67,6 +68,9 @@ def submit(
         conductor.dismiss()
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
+    if place == FIRST_IN_BUILT:
+        # Whoever waits for the run follows it.
+        folder.notes.touch()
     if may_start:
         conductor.go()
     else:
@@ -100,12 +104,12 @@ def rules_of(config: Mapping[str, Any]) -> Rules:
     return Rules(defaults=config.get("default_excludes", True) is not False)
 
 
-def _start_conductor(workspace: Workspace, run_id: str, folder: RunFolder) -> ConductorProcess:
+def _start_conductor(workspace: Workspace, run_id: str, folder: RunFolder, place: str) -> ConductorProcess:
     try:
         lock = take_lock(folder.lock)
         # A new id's lock is nobody else's.
         assert lock is not None  # noqa: S101
-        return ConductorProcess(workspace.layout, run_id, FIRST, lock)
+        return ConductorProcess(workspace.layout, run_id, place, lock)
     except OSError as problem:
         shutil.rmtree(folder.path, ignore_errors=True)
         raise OnRecordError(

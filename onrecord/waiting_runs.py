@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from onrecord.compute_target import ComputeTarget, target_named
-from onrecord.conductor_process import FIRST, ConductorProcess, take_lock
+from onrecord.conductor_process import FIRST, FIRST_IN_BUILT, ConductorProcess, take_lock
 from onrecord.errors import OnRecordError
 from onrecord.executors.errors import UnknownTarget
 from onrecord.ledger.errors import IllegalTransition
@@ -78,14 +78,15 @@ def _start_in_order(workspace: Workspace, target: ComputeTarget) -> list[str]:
         if room.lacks(wanted):
             break
         gpus = room.gpus_for(wanted)
-        if _start(workspace, row.run_id, gpus):
+        if _start(workspace, row.run_id, config, gpus):
             room.take(wanted, gpus)
             started.append(row.run_id)
     return started
 
 
-def _start(workspace: Workspace, run_id: str, gpus: tuple[int, ...]) -> bool:
+def _start(workspace: Workspace, run_id: str, config: dict[str, Any], gpus: tuple[int, ...]) -> bool:
     from onrecord.ledger.events import RunQueued
+    from onrecord.preparation import needs_build
 
     lock = take_lock(workspace.layout.run(run_id).lock)
     if lock is None:
@@ -96,8 +97,9 @@ def _start(workspace: Workspace, run_id: str, gpus: tuple[int, ...]) -> bool:
         # Its end was asked for meanwhile.
         os.close(lock)
         return False
+    place = FIRST_IN_BUILT if needs_build(config) else FIRST
     try:
-        ConductorProcess(workspace.layout, run_id, FIRST, lock).go()
+        ConductorProcess(workspace.layout, run_id, place, lock).go()
     except OSError as problem:
         workspace.journal.append(run_id, [RunQueued(reason=f"its conductor could not be started: {problem}")])
         return False

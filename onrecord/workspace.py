@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from onrecord.compute_target import ComputeTarget
+    from onrecord.environment import Environment
     from onrecord.experiment import Experiment
     from onrecord.ledger.filter_tree import Filter
     from onrecord.ledger.journal import Journal
@@ -153,6 +154,13 @@ class Workspace:
         from onrecord.experiment import Experiment
 
         return {name: Experiment(self, name) for name in self.query.experiments()}
+
+    @property
+    def environments(self) -> dict[str, Environment]:
+        """The newest version of each registered environment, and the curated ones, by name."""
+        from onrecord.environments import newest
+
+        return newest(self)
 
     def runs(self, wanted: str | Filter = "", *, as_of: int | str | None = None) -> Iterator[Run]:
         """Runs that a filter asks for, in its order or newest first; at most its `limit` of them.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from onrecord.cli import exit_codes
+from onrecord.cli.build_progress import BuildProgress
 from onrecord.cli.text import Style, duration, narrate, printable
 from onrecord.ledger.query import RunRow
 from onrecord.run import Run
@@ -16,7 +17,15 @@ from onrecord.script_output import Follower
 def stream(run: Run, *, script_output_to_stderr: bool) -> int:
     """Pass on what the script prints until the run has ended; returns the exit code to end with."""
     stdout = _writer(sys.stderr.buffer if script_output_to_stderr else sys.stdout.buffer)
-    follower = Follower(run, stdout, _writer(sys.stderr.buffer), lambda text: narrate(printable(text)))
+    build = BuildProgress()
+    follower = Follower(
+        run,
+        stdout,
+        _writer(sys.stderr.buffer),
+        lambda text: narrate(printable(text)),
+        notes=build.note,
+        waiting=build.show,
+    )
     try:
         follower.follow()
     except KeyboardInterrupt:

@@ -27,6 +27,7 @@ COMMANDS = {
     "get": ("onrecord.cli.get", "Copy a file out of a run."),
     "metrics": ("onrecord.cli.metrics", "Print what a run logged."),
     "cancel": ("onrecord.cli.cancel", "End a run and all its processes."),
+    "env": ("onrecord.cli.env", "Environments: list, show, build and remove them."),
     "snapshot": ("onrecord.cli.snapshot", "Snapshot a folder without running anything."),
     "diff": ("onrecord.cli.diff", "Show what differs between two runs, or a run and a folder."),
     "restore": ("onrecord.cli.restore", "Write a snapshot, or a run's source, into a folder."),

@@ -18,18 +18,18 @@ from onrecord.cli.common import (
     warn_of_changed_history,
 )
 from onrecord.cli.duration import Duration
+from onrecord.cli.environment_argument import environment_named
 from onrecord.cli.foreground import stream
 from onrecord.cli.progress import files_progress_of
 from onrecord.cli.text import counted, narrate, printable, size
 from onrecord.compute_target import target_named
 from onrecord.distributed import Distribution, MpiConfiguration, PyTorchConfiguration, TensorflowConfiguration
 from onrecord.documents import run_document
-from onrecord.environment import Environment
 from onrecord.executors.registry import executor_named
 from onrecord.experiment import Experiment, checked_experiment_name
 from onrecord.resources import Resources
 from onrecord.run import Run
-from onrecord.script_run_config import MAX_DURATION_SECONDS_DEFAULT, BadConfig, ScriptRunConfig
+from onrecord.script_run_config import MAX_DURATION_SECONDS_DEFAULT, ScriptRunConfig
 from onrecord.tag_names import checked_tags
 from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 
@@ -38,7 +38,12 @@ from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 @click.option("-e", "--experiment", help="The experiment to run under (default: the source folder's name).")
 @click.option("-n", "--name", default="", help="A name for this run.")
 @click.option("-t", "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Tag the run; repeatable.")
-@click.option("--env", metavar="PYTHON", help="An interpreter, or a virtual environment's folder (default: this one).")
+@click.option(
+    "--env",
+    metavar="ENV",
+    help="An interpreter or virtual environment, requirements.txt, pyproject.toml, pylock.toml, a conda file, or the"
+    " NAME[:VERSION] of an environment (default: this interpreter).",
+)
 @click.option("--source", type=click.Path(path_type=Path), help="The folder to snapshot (default: the current one).")
 @click.option("--target", help="The compute target (default: local).")
 @click.option("--nproc", type=click.IntRange(1), metavar="N", help="Run the script in N processes at once.")
@@ -90,7 +95,7 @@ def command(
         inside,
         list(arguments),
         compute_target=target,
-        environment=_environment(env),
+        environment=environment_named(env),
         max_run_duration_seconds=timeout or MAX_DURATION_SECONDS_DEFAULT,
         distributed_job_config=_distribution(nproc, distributed),
         resources=Resources(cores, 0 if memory == "0" else memory, gpus),
@@ -145,34 +150,6 @@ def _source_and_script(source: Path | None, script: str) -> tuple[Path, str]:
         narrate(printable(f"the source folder is {path.parent}, not all of {here} (--source chooses another)"))
         return path.parent, path.name
     return here, script
-
-
-def _environment(given: str | None) -> Environment | None:
-    if given is None:
-        return None
-    if re.match(r"\w+=", given) and not Path(given).exists():
-        name, _, value = given.partition("=")
-        raise BadConfig(
-            f"--env takes an interpreter, and {given} sets a variable",
-            why="a script has the environment variables of the command that runs it",
-            next_step=f"{name}={value or '…'} onrecord run …   (in Python: environment.environment_variables)",
-            field="environment",
-        )
-    environment = Environment(Path(given).name or "interpreter")
-    environment.python.user_managed_dependencies = True
-    path = Path(given)
-    if path.is_dir():
-        if not (path / "bin" / "python").exists():
-            raise BadConfig(
-                f"{given} is a folder, but not a virtual environment",
-                why=f"there is no {path / 'bin' / 'python'}",
-                next_step="--env takes an interpreter, or the folder that `python -m venv` made",
-                field="environment",
-            )
-        path = path / "bin" / "python"
-    # A name without a slash is looked up on the PATH when the run starts; a path must not depend on the folder.
-    environment.python.interpreter_path = given if "/" not in given and path == Path(given) else str(path.absolute())
-    return environment
 
 
 def _refuse_unknown(target: str) -> None:

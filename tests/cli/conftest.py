@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "face"))
+sys.path.append(str(Path(__file__).parents[1] / "executors"))
 
 from face_make import clean_surroundings as clean_surroundings
 from face_make import onrecord, project

@@ -7,5 +7,7 @@ from pathlib import Path
 
 # face_make.py is also used by the tests of the command, under this one name.
 sys.path.insert(0, str(Path(__file__).parent))
+# Wheels and channels are made there.
+sys.path.append(str(Path(__file__).parents[1] / "executors"))
 
 from face_make import clean_surroundings as clean_surroundings

@@ -66,6 +66,8 @@ def test_a_conductor_imports_no_attrs_on_the_way_to_the_start_of_the_script(tmp_
     loaded = set(modules.read_text().splitlines())
     assert "onrecord.executors.local" in loaded
     assert [name for name in loaded if name.partition(".")[0] in ("attr", "attrs") or name in LATER] == []
+    # Nothing of environments that are built either.
+    assert [name for name in loaded if "environment" in name and name != "onrecord.script_environment"] == []
     assert run.status == "Completed"
     assert run.read_file("logs/stdout.txt") == b"here\n"
 

@@ -25,7 +25,7 @@ RULES: dict[str | None, dict[str, str]] = {
     "Canceled": {},
 }
 OF_ENDED_RUNS = {"run.sealed", "payload.erased", "run.imported", "run.evidence"}
-FACTS = set(REGISTRY) - states.MOVING_EVENTS - OF_ENDED_RUNS
+FACTS = set(REGISTRY) - states.MOVING_EVENTS - OF_ENDED_RUNS - states.OF_NO_RUN
 any_state = st.sampled_from(list(RULES))
 any_type = st.sampled_from([*REGISTRY, "run.of_a_later_version"])
 
@@ -36,6 +36,8 @@ def test_the_table_says_what_the_rules_say(state: str | None, event: str) -> Non
         assert states.state_after(state, event) == RULES[state].get(event)
     elif event in OF_ENDED_RUNS:
         assert (states.state_after(state, event) is not None) == (state in {"Completed", "Failed", "Canceled"})
+    elif event in states.OF_NO_RUN:
+        assert states.state_after(state, event) == (states.STATELESS if state is None else None)
     else:
         assert states.state_after(state, event) == state
 
