@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import sys
 from collections.abc import Callable
 from typing import BinaryIO
@@ -55,13 +58,22 @@ def _wants_cancel() -> bool:
     """Whether Ctrl-C means the run; asked on a terminal only, where a second Ctrl-C answers yes."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return True
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer)
     try:
         sys.stderr.write("\nonrecord: cancel the run, or leave it running? [C/l] ")
         sys.stderr.flush()
+        # An interrupt just before a read would be noticed only when the read is over; the pipe keeps it.
+        select.select([sys.stdin, reader], [], [])
         answer = sys.stdin.readline()
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return True
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)
     return not answer.strip().lower().startswith("l")
 
 
