@@ -70,7 +70,7 @@ class Comparison(NamedTuple):
         return not self.facts and not self.files
 
     def patch(self) -> Iterator[Line]:
-        """The differences of the files as lines of a patch that `git apply` takes, made as they are read."""
+        """The differences of the files as lines of a patch in git's format, made as they are read."""
         sides = self.before.side, self.after.side
         return patch(diff(*sides, self.paths, fold=False), *sides)
 

@@ -35,7 +35,7 @@ def pull(
 
     Raises RemoteLacks, RemoteDamaged, RemoteError, DiskFull; what arrived before stays.
     """
-    with closing(remote_named(remote)) as far:
+    with closing(remote_named(remote, must_exist=True)) as far:
         named = _named(workspace, run_ids)
         return receive(workspace.store, far, named.snapshots, named.contents, progress=progress)
 

@@ -20,8 +20,8 @@ _URL = re.compile(r"([a-z][a-z0-9+]*)://")
 _SCP = re.compile(r"(?P<host>[^/:\s]+):(?P<folder>[^:]*)")
 
 
-def remote_named(text: str) -> Remote:
-    """The remote that `text` names; nothing is asked of it yet.
+def remote_named(text: str, *, must_exist: bool = False) -> Remote:
+    """The remote that `text` names; nothing is asked of it yet. `must_exist` refuses a folder that is not there.
 
     `ssh://[user@]host[:port]/folder`, `[user@]host:folder` (relative to the home there), `s3://bucket/prefix` and the
     other addresses of obstore, or a folder: another store where it is one, else files as on any other remote.
@@ -44,6 +44,12 @@ def remote_named(text: str) -> Remote:
 
         return ShelfRemote(BucketShelf.at(text))
     path = Path(unquote(urlsplit(text).path) if scheme else text)
+    if not text.strip():
+        raise _bad(text, "it is empty: a variable of the shell that is not set gives that")
+    if path.exists() and not path.is_dir():
+        raise _bad(text, "it is a file")
+    if must_exist and not path.exists():
+        raise _bad(text, "there is no such folder")
     if (path / "index.db").is_file():
         from onrecord.snapshot.remote_store import StoreRemote
         from onrecord.snapshot.store import Store

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.argument("before", metavar="RUN", shell_complete=complete_run)
 @click.argument("after", metavar="[OTHER]", required=False, shell_complete=complete_run)
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option("-p", "--text", is_flag=True, help="Show the lines that differ, as a patch that git apply takes.")
+@click.option("-p", "--text", is_flag=True, help="Show the lines that differ, as a patch in git's format.")
 @click.option("--source", "source_only", is_flag=True, help="Compare the files only, not how they were run.")
 @json_option
 def command(

@@ -10,6 +10,8 @@ import click
 from onrecord.cli.common import complete_run, json_option, open_workspace, print_json
 from onrecord.cli.progress import files_progress_of
 from onrecord.cli.text import counted, narrate, printable
+from onrecord.errors import OnRecordError
+from onrecord.workspace import Workspace
 
 
 @click.command()
@@ -29,6 +31,7 @@ def command(what: str, destination: str, path: str, force: bool, as_json: bool) 
     from onrecord.snapshot.part import restore_part
 
     workspace = open_workspace()
+    _refuse_own_folder(workspace, destination)
     snapshot_id = snapshot_named(workspace, what)
     into = destination.endswith(("/", os.sep))
     root = read_root(workspace.store, snapshot_id)
@@ -44,3 +47,13 @@ def command(what: str, destination: str, path: str, force: bool, as_json: bool) 
         narrate(printable(f"wrote {counted(done.files, 'file')} into {destination}"))
     else:
         narrate(printable(f"wrote {done.path}"))
+
+
+def _refuse_own_folder(workspace: Workspace, destination: str) -> None:
+    root = workspace.layout.root.resolve()
+    if Path(destination).resolve().is_relative_to(root):
+        raise OnRecordError(
+            f"{destination} is a part of the workspace's own folder {root}",
+            why="what is written there could take the place of the history or of an object",
+            next_step="name a folder outside of it",
+        )

@@ -37,12 +37,25 @@ def test_what_was_pushed_comes_back_to_a_history_without_its_files(command: Comm
     assert second.read_file("outputs/own") == b"own" * 1000
 
 
-@pytest.mark.parametrize("words", [("push", "ssh://host"), ("pull", "gopher://x/y"), ("push", "ssh://-oProxy/x")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("push", "ssh://host"),
+        ("pull", "gopher://x/y"),
+        ("push", "ssh://-oProxy/x"),
+        ("push", ""),
+        ("push", "train.py"),
+        ("pull", "nowhere"),
+    ],
+)
 def test_a_remote_that_is_none_is_told_in_one_error(command: Command, tmp_path: Path, words: tuple[str, ...]) -> None:
     found = workspace(tmp_path / "a")
     recorded(found)
+    (found.path / "train.py").touch()
+    before = sorted(path.name for path in found.path.iterdir())
     said = command(*words, cwd=found.path)
     assert said.code == 1
+    assert sorted(path.name for path in found.path.iterdir()) == before
     assert "next:" in said.err and "why:" in said.err
 
 
@@ -52,6 +65,7 @@ def test_what_the_remote_lacks_is_named(command: Command, tmp_path: Path) -> Non
     snapshot = str(found.query.run(run.id).snapshot_id)
     found.store.close()
     shutil.rmtree(found.layout.objects)
+    (tmp_path / "empty").mkdir()
     said = command("pull", str(tmp_path / "empty"), cwd=found.path)
     assert said.code == 1
     assert snapshot in said.err
