@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from onrecord.compute_target import ComputeTarget, target_named
 from onrecord.conductor_process import FIRST, FIRST_IN_BUILT, ConductorProcess, take_lock
 from onrecord.errors import OnRecordError
-from onrecord.executors.errors import UnknownTarget
 from onrecord.ledger.errors import IllegalTransition
 from onrecord.ledger.states import CANCEL_REQUESTED, NOT_STARTED, QUEUED
 from onrecord.resources import Room, resources_of
@@ -62,7 +61,7 @@ def start_waiting(workspace: Workspace) -> list[str]:
     for name in sorted(targets):
         try:
             target = target_named(workspace, name)
-        except (UnknownTarget, OnRecordError):
+        except OnRecordError:
             # It is no longer described: its runs wait until it is again, or until they are canceled.
             continue
         with _deciding(workspace):
