@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from onrecord.offline_run import OfflineRun
-from onrecord.run import NotInARun, Run
+from onrecord.run import Run
+from onrecord.run_errors import NotInARun
 from onrecord.script_variables import RUN_ID
 from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 

@@ -15,7 +15,7 @@ from onrecord.workspace import Workspace
 if TYPE_CHECKING:
     from onrecord.ledger.query import FileRow, RunRow
     from onrecord.ledger.recorded import Recorded
-    from onrecord.run import Run
+    from onrecord.run_details import RunDetails
 
 
 def iso(microseconds: int | None) -> str | None:
@@ -87,7 +87,7 @@ def file_document(row: FileRow) -> dict[str, Any]:
     }
 
 
-def details_document(run: Run) -> dict[str, Any]:
+def details_document(run: RunDetails) -> dict[str, Any]:
     """Azure ML's `get_details()`: runId, target, status, times, properties, runDefinition, logFiles, error."""
     row = run.workspace.query.run(run.id)
     config: dict[str, Any] = {}

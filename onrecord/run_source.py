@@ -6,7 +6,8 @@ import re
 
 from onrecord.documents import iso
 from onrecord.ledger.events import PayloadErased
-from onrecord.run import NothingKnown, Run
+from onrecord.run import Run
+from onrecord.run_errors import NothingKnown
 from onrecord.workspace import Workspace
 
 _SNAPSHOT_ID = re.compile(r"[0-9a-f]{64}")

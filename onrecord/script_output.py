@@ -13,7 +13,7 @@ from onrecord.errors import OnRecordError
 from onrecord.ledger.states import QUEUED
 
 if TYPE_CHECKING:
-    from onrecord.run import Run
+    from onrecord.run_details import RunDetails
 
 Write = Callable[[bytes], object]
 _PIECE = 1024 * 1024
@@ -56,7 +56,7 @@ class Follower:
 
     def __init__(
         self,
-        run: Run,
+        run: RunDetails,
         stdout: Write,
         stderr: Write,
         say: Callable[[str], object] | None = None,

@@ -9,7 +9,8 @@ import click
 
 from onrecord.cli.common import json_option, open_run, print_json, run_argument
 from onrecord.cli.text import narrate, printable
-from onrecord.run import Run, UnknownFile
+from onrecord.run import Run
+from onrecord.run_errors import UnknownFile
 from onrecord.script_output import Follower
 
 

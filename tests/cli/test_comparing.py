@@ -14,7 +14,7 @@ from test_running import Terminal
 
 from onrecord import Environment, Run, Workspace
 from onrecord.comparison import PathNotThere
-from onrecord.run import NothingKnown
+from onrecord.run_errors import NothingKnown
 
 Command = Callable[..., Any]
 BEFORE = {

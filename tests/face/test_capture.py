@@ -16,7 +16,7 @@ from onrecord import Run, Workspace, settling
 from onrecord.capture import Capture
 from onrecord.ledger.events import Event, RunSubmitted
 from onrecord.ledger.ids import encode, new_id
-from onrecord.run import UnknownFile
+from onrecord.run_errors import UnknownFile
 from onrecord.verification import verify
 
 LARGE = 5 << 20

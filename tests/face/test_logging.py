@@ -20,7 +20,7 @@ from onrecord import Experiment, OnRecordError, Run, Workspace
 from onrecord.ledger.errors import UnknownRun
 from onrecord.metric_values import BadMetric
 from onrecord.offline_run import OfflineRun
-from onrecord.run import NotInARun, PropertyExists, RunFailedError, UnknownFile
+from onrecord.run_errors import NotInARun, PropertyExists, RunFailedError, UnknownFile
 
 VALUES = """
 import numpy

@@ -13,7 +13,7 @@ from face_make import project, run_to_end, submit, wait_until
 
 from onrecord import Environment, Experiment, Workspace
 from onrecord.ledger.events import RunRunning
-from onrecord.run import NothingKnown
+from onrecord.run_errors import NothingKnown
 
 WRITES = """
 import os, pathlib, sys, time

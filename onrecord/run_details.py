@@ -1,0 +1,44 @@
+"""What is known of a run: its state, its warnings, and everything in one document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onrecord.run_files import RunFiles
+from onrecord.run_labels import RunLabels
+
+
+class RunDetails(RunFiles, RunLabels):
+    """Read from the ledger at each question."""
+
+    @property
+    def status(self) -> str:
+        """NotStarted, Queued, Preparing, Running, CancelRequested, Finalizing, Completed, Failed, Canceled,
+        or NotResponding where nobody conducts it."""
+        return self.get_status()
+
+    def get_status(self) -> str:
+        """The same as `status`."""
+        from onrecord.documents import status_of
+
+        return status_of(self.workspace, self._row())
+
+    def has_ended(self) -> bool:
+        """Whether it is Completed, Failed or Canceled."""
+        return self._row().ended
+
+    def get_details(self) -> dict[str, Any]:
+        """Everything about it, with Azure ML's names where it has one (runId, status, startTimeUtc …)."""
+        from onrecord.documents import details_document
+
+        return details_document(self)
+
+    def get_warnings(self) -> list[str]:
+        """What its conductor could not do, or what a reader should know; empty until it has ended."""
+        row = self._row()
+        # The terminal event is the last one before the seal; later facts only add to the reading.
+        for recorded in self.workspace.journal.read(self.id, after=max(0, row.sealed - 1)):
+            warnings = getattr(recorded.event, "warnings", None)
+            if warnings is not None:
+                return list(warnings)
+        return []
