@@ -8,8 +8,9 @@ from contextlib import closing
 from onrecord.exporting import referred_to
 from onrecord.ledger.origin import stored_events
 from onrecord.ledger.references import References, references_in
+from onrecord.snapshot.receiving import Problem, check, raised, receive
 from onrecord.snapshot.remotes import remote_named
-from onrecord.snapshot.transfer import Moved, receive, send
+from onrecord.snapshot.transfer import Moved, needed, send
 from onrecord.workspace import Workspace
 
 Progress = Callable[[int, int], None]
@@ -28,16 +29,39 @@ def push(
         return send(workspace.store, far, named.snapshots, named.contents, progress=progress)
 
 
-def pull(
-    workspace: Workspace, remote: str, run_ids: Iterable[str] | None = None, *, progress: Progress | None = None
+def check_remote(
+    workspace: Workspace,
+    remote: str,
+    run_ids: Iterable[str] | None = None,
+    *,
+    progress: Progress | None = None,
+    tell: Problem = raised,
 ) -> Moved:
-    """Bring what runs (default: all) refer to and this workspace lacks from a remote; every object is hashed.
+    """Read all that runs (default: all) refer to at a remote and compare it with its addresses; returns what is right.
 
-    Raises RemoteLacks, RemoteDamaged, RemoteError, DiskFull; what arrived before stays.
+    `tell` is told what is lacking (RemoteLacks) or damaged (RemoteDamaged) there, which raises it unless it is given.
     """
     with closing(remote_named(remote, must_exist=True)) as far:
         named = _named(workspace, run_ids)
-        return receive(workspace.store, far, named.snapshots, named.contents, progress=progress)
+        return check(far, needed(workspace.store, named.snapshots, named.contents), progress=progress, tell=tell)
+
+
+def pull(
+    workspace: Workspace,
+    remote: str,
+    run_ids: Iterable[str] | None = None,
+    *,
+    progress: Progress | None = None,
+    tell: Problem = raised,
+) -> Moved:
+    """Bring what runs (default: all) refer to and this workspace lacks from a remote; every object is hashed.
+
+    `tell` is told what is lacking (RemoteLacks) or damaged (RemoteDamaged) there, which raises it unless it is given;
+    all else comes nevertheless. Raises RemoteError, DiskFull; what arrived before stays.
+    """
+    with closing(remote_named(remote, must_exist=True)) as far:
+        named = _named(workspace, run_ids)
+        return receive(workspace.store, far, named.snapshots, named.contents, progress=progress, tell=tell)
 
 
 def _named(workspace: Workspace, run_ids: Iterable[str] | None) -> References:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from onrecord.snapshot.encoding import PARTS
@@ -45,21 +45,23 @@ def listed_parts(parcel: Parcel, source: str) -> list[Part]:
         raise damaged(source, parcel.digest.hex(), "the list of its parts is not what was written") from error
 
 
-def add_grown(store: Store, parcels: Sequence[Parcel], source: str) -> None:
+def add_grown(store: Store, parcels: Sequence[Parcel], source: str, tell: Callable[[RemoteDamaged], None]) -> int:
     """Store contents in parts whose parts are in the store or among them, each hashed through its parts before.
 
-    Errors: RemoteDamaged; then none of them is stored.
+    `tell` is told of those that are damaged, and where it raises, none is stored. Returns how many are stored.
     """
     if not parcels:
-        return
+        return 0
     arriving = _Arriving(store, {parcel.digest: listed_parts(parcel, source) for parcel in parcels})
-    places = list(arriving.places(parcel.digest for parcel in parcels).values())
-    for place, problem in wrong(arriving, places):
-        raise damaged(source, place.digest.hex(), problem)
+    places = arriving.places(parcel.digest for parcel in parcels)
+    for place, problem in wrong(arriving, list(places.values())):
+        del places[place.digest]
+        tell(damaged(source, place.digest.hex(), problem))
     with store.writer() as writer:
-        for place in places:
+        for place in places.values():
             writer.add_parts(place.digest, arriving.parts(place))
         writer.commit()
+    return len(places)
 
 
 class _Arriving:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from onrecord.snapshot.errors import shown
+from onrecord.snapshot.errors import RemoteError, shown
 from onrecord.snapshot.parcel import Parcel
+from onrecord.snapshot.receiving import take_in
 from onrecord.snapshot.store import Store
-from onrecord.snapshot.transfer import lacks, parcel_of, take_in
+from onrecord.snapshot.transfer import lacks, parcel_of
 
 
 class StoreRemote:
@@ -24,6 +25,10 @@ class StoreRemote:
     def whole(self) -> set[bytes]:
         """Nothing: what a listing needs may have been erased."""
         return set()
+
+    def damage(self) -> list[RemoteError]:
+        """Nothing: its index is SQLite's."""
+        return []
 
     def missing(self, digests: Collection[bytes]) -> set[bytes]:
         """Those of some addresses that it lacks."""

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple, Protocol
 
 from onrecord.snapshot.digest import SIZE, digest_of
 from onrecord.snapshot.encoding import RAW
+from onrecord.snapshot.errors import RemoteDamaged, RemoteError
 from onrecord.snapshot.layout import HEADER_SIZE, LOOSE_FROM, PACK_MAGIC, pack_header
 from onrecord.snapshot.parcel import Parcel, damaged
 from onrecord.snapshot.transfer import lacks
@@ -87,6 +88,7 @@ class ShelfRemote:
         self._shelf = shelf
         self._known: dict[bytes, _Held] | None = None
         self._is_whole = True
+        self._damage: list[RemoteError] = []
 
     @property
     def name(self) -> str:
@@ -97,6 +99,11 @@ class ShelfRemote:
         """All that it has, unless a file has gone."""
         known = self._held()
         return set(known) if self._is_whole else set()
+
+    def damage(self) -> list[RemoteError]:
+        """Lists that are not what was written."""
+        self._held()
+        return list(self._damage)
 
     def missing(self, digests: Collection[bytes]) -> set[bytes]:
         """Those of some addresses that it lacks."""
@@ -162,7 +169,12 @@ class ShelfRemote:
             spans = [Span(name, 0, sizes[name]) for name in lists]
             for name, data in zip(lists, self._shelf.read(spans), strict=True):
                 pack = str(files[name]["names"])
-                held = self._listed(pack, data)
+                try:
+                    held = self._listed(pack, data)
+                except RemoteDamaged as problem:
+                    self._damage.append(problem)
+                    self._is_whole = False
+                    continue
                 if sizes.get(f"packs/{pack}.pack") != _end_of(held):
                     self._is_whole = False
                     continue

@@ -69,3 +69,29 @@ def test_what_the_remote_lacks_is_named(command: Command, tmp_path: Path) -> Non
     said = command("pull", str(tmp_path / "empty"), cwd=found.path)
     assert said.code == 1
     assert snapshot in said.err
+
+
+def test_damage_at_the_remote_is_found_by_check_and_pull_brings_the_rest(command: Command, tmp_path: Path) -> None:
+    found = workspace(tmp_path / "a")
+    run = recorded(found)
+    far = tmp_path / "far"
+    assert "found right" in command("push", str(far), "--check", cwd=found.path).err
+    known = set(far.rglob("*.pack"))
+    second = recorded(found, files={"outputs/own": b"own" * 1000})
+    command("push", str(far), second.id, cwd=found.path)
+    (pack,) = set(far.rglob("*.pack")) - known
+    data = bytearray(pack.read_bytes())
+    data[-1] ^= 1
+    pack.chmod(0o644)
+    pack.write_bytes(data)
+    said = command("push", str(far), "--check", cwd=found.path)
+    assert said.code == 1 and "sent 0 objects" in said.err and "is damaged" in said.err and "next: " in said.err
+    shown = json.loads(command("push", str(far), "--check", "--json", cwd=found.path).out)
+    assert len(shown["problems"]) == 1 and shown["checked"]["objects"] > 0
+    found.store.close()
+    shutil.rmtree(found.layout.objects)
+    said = command("pull", str(far), cwd=found.path)
+    assert said.code == 1 and "received" in said.err and "is damaged" in said.err
+    bare = Workspace(found.path)
+    assert bare.get_run(run.id).get_file_names()
+    assert len(verify(bare).findings) == 1

@@ -14,13 +14,14 @@ import pytest
 from remote_places import Place
 from snapshot_trees import dug_up, full, grown_log, plant
 
-from onrecord.snapshot.errors import ObjectMissing, RemoteDamaged, RemoteLacks
+from onrecord.snapshot.errors import ObjectMissing, RemoteDamaged, RemoteError, RemoteLacks
 from onrecord.snapshot.manifest import objects_of
+from onrecord.snapshot.receiving import check, receive
 from onrecord.snapshot.restore import restore_snapshot
 from onrecord.snapshot.shelf import ShelfRemote
 from onrecord.snapshot.store import Store
 from onrecord.snapshot.take import take_snapshot
-from onrecord.snapshot.transfer import Moved, receive, send
+from onrecord.snapshot.transfer import Moved, send
 
 LARGE = 5 << 20
 TREE = {
@@ -35,6 +36,13 @@ TREE = {
 
 def below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def harmed(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
 
 
 def test_what_was_sent_comes_back_the_same(store: Store, source: Path, place: Place, tmp_path: Path) -> None:
@@ -160,18 +168,19 @@ def test_what_the_store_has_lost_comes_back(store: Store, source: Path, place: P
 CUT = """
 import os, signal, sys
 from pathlib import Path
-from onrecord.snapshot import shelf, transfer
+from onrecord.snapshot import receiving, shelf, transfer
 from onrecord.snapshot.remotes import remote_named
 from onrecord.snapshot.store import Store
 what, store, remote, snapshot = sys.argv[1:]
-shelf._PACK_BYTES = transfer._COMMIT_BYTES = 20_000
+shelf._PACK_BYTES = receiving._COMMIT_BYTES = 20_000
 left = 15
 def told(done, total):
     global left
     left -= 1
     if left < 0:
         os.kill(os.getpid(), signal.SIGKILL)
-getattr(transfer, what)(Store(Path(store)), remote_named(remote), [snapshot], progress=told)
+call = {'send': transfer.send, 'receive': receiving.receive}[what]
+call(Store(Path(store)), remote_named(remote), [snapshot], progress=told)
 """
 
 
@@ -222,10 +231,7 @@ def test_damage_at_the_other_side_is_found_before_anything_is_taken_in(
     snapshot = take_snapshot(plant(source, {b"a": os.urandom(500), b"big": os.urandom(LARGE)}), store).snapshot_id
     send(store, place.open(), [snapshot])
     victim = next(path for path in below(tmp_path / "far") if path.suffix == f".{ending}" * bool(ending))
-    data = bytearray(victim.read_bytes())
-    data[len(data) // 2] ^= 1
-    victim.chmod(0o644)
-    victim.write_bytes(data)
+    harmed(victim)
     with Store(tmp_path / "other") as other:
         with pytest.raises(RemoteDamaged) as caught:
             receive(other, place.open(), [snapshot])
@@ -233,6 +239,80 @@ def test_damage_at_the_other_side_is_found_before_anything_is_taken_in(
         assert caught.value.next_step
         assert other.has([snapshot]) == set()
         assert list(other.verify()) == []
+
+
+@pytest.mark.parametrize("kind", ["store", "folder"])
+def test_what_is_sound_comes_although_other_things_are_damaged_or_gone(
+    store: Store, source: Path, tmp_path: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
+    far = Place(kind, tmp_path / "far", request)
+    sound = take_snapshot(plant(source, {b"a": b"1" * 900, b"sub": {b"x": os.urandom(600)}}), store).snapshot_id
+    large, gone = store.put_bytes(os.urandom(LARGE)).digest, "ab" * 32
+    files = [store.put_bytes(os.urandom(700)).digest for _ in range(3)]
+    for wanted in ([[sound], []], [[], [large]], *([[], [file]] for file in files)):
+        send(store, far.open(), *wanted)
+    victims = [path for path in below(far.folder) if path.stat().st_size > LARGE - 1]
+    small = [path for path in below(far.folder) if path.suffix == ".pack" and 700 < path.stat().st_size < 900]
+    for victim in [*victims, small[0]]:
+        harmed(victim)
+    told: list[RemoteError] = []
+    with Store(tmp_path / "other") as other:
+        receive(other, far.open(), [sound], [large, gone, *files], tell=told.append)
+        assert {type(problem) for problem in told} == {RemoteDamaged, RemoteLacks}
+        assert other.has(objects_of(other, sound)) == set(objects_of(store, sound))
+        lost = {large, gone, *files} - other.has([large, *files])
+        assert len(lost) == 3 and {large, gone} < lost
+        assert all(any(digest in problem.what for problem in told) for digest in lost)
+        assert list(other.verify()) == []
+        again: list[RemoteError] = []
+        found = check(far.open(), [bytes.fromhex(digest) for digest in (large, gone, *files)], tell=again.append)
+        assert (found.objects, {problem.what for problem in again}) == (2, {problem.what for problem in told})
+
+
+def test_a_snapshot_whose_listing_is_damaged_is_left_out_whole(
+    store: Store, source: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    far = Place("folder", tmp_path / "far", request)
+    first = take_snapshot(plant(source, {b"a": b"1" * 900}), store).snapshot_id
+    send(store, far.open(), [first])
+    known = set(below(far.folder))
+    (source / "sub").mkdir()
+    (source / "sub" / "b").write_bytes(b"2" * 50)
+    second = take_snapshot(source, store).snapshot_id
+    content = store.put_bytes(b"2" * 50).digest
+    send(store, far.open(), [], [content])
+    known |= set(below(far.folder))
+    send(store, far.open(), [second])
+    harmed(next(path for path in set(below(far.folder)) - known if path.suffix == ".names"))
+    told: list[RemoteError] = []
+    with Store(tmp_path / "other") as other:
+        receive(other, far.open(), [first, second], [content], tell=told.append)
+        assert other.has([first, second, content]) == {first, content}
+        assert list(other.verify()) == []
+    assert any(isinstance(problem, RemoteDamaged) for problem in told)
+    with pytest.raises(RemoteDamaged):
+        send(store, far.open(), [second])
+
+
+def test_a_log_of_which_a_part_is_lacking_is_left_out(
+    store: Store, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    states = grown_log(store, 3)
+    far = Place("folder", tmp_path / "far", request)
+    part = store.parts(store.place(bytes.fromhex(states[-1])))[-1].digest
+    send(store, far.open(), [], [part.hex()])
+    with_the_part = below(far.folder)
+    send(store, far.open(), [], [states[-1]])
+    for path in with_the_part:
+        path.unlink()
+    told: list[RemoteError] = []
+    other_file = store.put_bytes(b"another").digest
+    send(store, far.open(), [], [other_file])
+    with Store(tmp_path / "other") as other:
+        receive(other, far.open(), [], [states[-1], other_file], tell=told.append)
+        assert other.has([states[-1], other_file]) == {other_file}
+        assert list(other.verify()) == []
+    assert any(part.hex() in problem.what for problem in told)
 
 
 @pytest.mark.parametrize("ending", [".pack", ".names", ""])

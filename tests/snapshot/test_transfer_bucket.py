@@ -10,11 +10,12 @@ import pytest
 from s3_host import S3Host
 
 from onrecord.snapshot.errors import RemoteError
+from onrecord.snapshot.receiving import receive
 from onrecord.snapshot.remote_bucket import BucketShelf
 from onrecord.snapshot.remotes import remote_named
 from onrecord.snapshot.shelf import ShelfRemote, Span
 from onrecord.snapshot.store import Store
-from onrecord.snapshot.transfer import receive, send
+from onrecord.snapshot.transfer import send
 
 pytest.importorskip("obstore")
 

@@ -21,11 +21,12 @@ import attrs
 
 from onrecord.errors import OnRecordError
 from onrecord.snapshot import layout, shelf
+from onrecord.snapshot.receiving import receive
 from onrecord.snapshot.remote_folder import FolderShelf
 from onrecord.snapshot.store import Store
 from onrecord.snapshot.sweep import Wanted
 from onrecord.snapshot.take import take_snapshot
-from onrecord.snapshot.transfer import receive, send
+from onrecord.snapshot.transfer import send
 
 PAGE = 4096
 LARGE = layout.LOOSE_FROM + 10

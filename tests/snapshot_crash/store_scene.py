@@ -16,11 +16,12 @@ import attrs
 from disk_model import Disk, Step, read_record
 
 from onrecord.errors import OnRecordError
+from onrecord.snapshot.receiving import receive
 from onrecord.snapshot.remote_folder import FolderShelf
 from onrecord.snapshot.shelf import ShelfRemote
 from onrecord.snapshot.store import Store
 from onrecord.snapshot.sweep import Wanted
-from onrecord.snapshot.transfer import receive, send
+from onrecord.snapshot.transfer import send
 from onrecord.snapshot.tree import LINK, TREE_MAGIC, Node, decode_tree
 
 HERE = Path(__file__).parent
