@@ -69,10 +69,13 @@ class Comparison(NamedTuple):
         """Whether nothing differs that was compared."""
         return not self.facts and not self.files
 
-    def patch(self) -> Iterator[Line]:
-        """The differences of the files as lines of a patch in git's format, made as they are read."""
+    def patch(self, *, binary: bool = False) -> Iterator[Line]:
+        """The differences of the files as lines of a patch in git's format, made as they are read.
+
+        `binary`: with what is no text, or longer than 5 MB, instead of only saying that it differs.
+        """
         sides = self.before.side, self.after.side
-        return patch(diff(*sides, self.paths, fold=False), *sides)
+        return patch(diff(*sides, self.paths, fold=False), *sides, binary=binary)
 
 
 def compare(

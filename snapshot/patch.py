@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
+from onrecord.snapshot.binary_patch import binary_patch
 from onrecord.snapshot.diff import Change
 from onrecord.snapshot.lines import Piece, hunks
 from onrecord.snapshot.manifest import Entry
@@ -29,39 +30,46 @@ class Line(NamedTuple):
     text: bytes
 
 
-def patch(changes: Iterable[Change], before: Side, after: Side) -> Iterator[Line]:
+def patch(changes: Iterable[Change], before: Side, after: Side, *, binary: bool = False) -> Iterator[Line]:
     """The patch that makes the second side of the first one; `changes` as `diff(..., fold=False)` finds them.
 
-    Binary files and files of more than 5 MB are only said to differ, and empty folders have no place in a patch.
+    Binary files and files of more than 5 MB are only said to differ, which git does not apply; with `binary` they are
+    there whole, both sides of each. Empty folders have no place in a patch.
     Errors: ObjectMissing, ObjectCorrupt; FileChanging for a folder that changes meanwhile.
     """
     for change in changes:
         old, new = _file_or_none(change.before), _file_or_none(change.after)
         if old is not None and new is not None and old.kind != new.kind:
-            yield from _file(old, None, before, after)
-            yield from _file(None, new, before, after)
+            yield from _file(old, None, before, after, binary)
+            yield from _file(None, new, before, after, binary)
         elif old is not None or new is not None:
-            yield from _file(old, new, before, after)
+            yield from _file(old, new, before, after, binary)
 
 
 def _file_or_none(entry: Entry | None) -> Entry | None:
     return None if entry is None or entry.kind == "dir" else entry
 
 
-def _file(old: Entry | None, new: Entry | None, before: Side, after: Side) -> Iterator[Line]:
+def _file(old: Entry | None, new: Entry | None, before: Side, after: Side, binary: bool) -> Iterator[Line]:
     names = [b"a/" + _path(old, new), b"b/" + _path(new, old)]
     yield Line("file", b"diff --git %s %s" % (quoted(names[0]), quoted(names[1])))
     yield from (Line("meta", text) for text in _header(old, new))
     if old is not None and new is not None and (old.digest, old.target) == (new.digest, new.target):
         return
     shown = [_ABSENT if entry is None else _shown(name) for entry, name in zip((old, new), names, strict=True)]
-    if any(entry is not None and entry.size > LONGEST for entry in (old, new)):
+    huge = any(entry is not None and entry.size > LONGEST for entry in (old, new))
+    if huge and not binary:
         yield Line(
             "meta", b"Files %s and %s differ (more than %d bytes)" % (quoted(names[0]), quoted(names[1]), LONGEST)
         )
         return
     texts = _text(old, before), _text(new, after)
-    if any(b"\0" in text[:_SNIFFED] for text in texts):
+    if huge or any(b"\0" in text[:_SNIFFED] for text in texts):
+        if binary:
+            mode = _mode(new) if old is not None and new is not None and old.executable == new.executable else b""
+            contents = [None if entry is None else text for entry, text in zip((old, new), texts, strict=True)]
+            yield from (Line("meta", text) for text in binary_patch(contents[0], contents[1], mode))
+            return
         yield Line("meta", b"Binary files %s and %s differ" % (shown[0].rstrip(), shown[1].rstrip()))
         return
     if texts[0] != texts[1]:

@@ -22,10 +22,17 @@ if TYPE_CHECKING:
 @click.argument("after", metavar="[OTHER]", required=False, shell_complete=complete_run)
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("-p", "--text", is_flag=True, help="Show the lines that differ, as a patch in git's format.")
+@click.option("--binary", is_flag=True, help="The same with files that are no text, so that git apply takes them too.")
 @click.option("--source", "source_only", is_flag=True, help="Compare the files only, not how they were run.")
 @json_option
 def command(
-    before: str, after: str | None, paths: tuple[str, ...], text: bool, source_only: bool, as_json: bool
+    before: str,
+    after: str | None,
+    paths: tuple[str, ...],
+    text: bool,
+    binary: bool,
+    source_only: bool,
+    as_json: bool,
 ) -> int:
     """Show what differs from RUN to OTHER: files, parameters, settings, git commit, packages.
 
@@ -36,18 +43,19 @@ def command(
     from onrecord.comparison import compare
 
     found = compare(open_workspace(), before, after, paths=paths, source_only=source_only)
+    text = text or binary
     if as_json:
-        print_json(_document(found, text))
+        print_json(_document(found, text, binary))
     else:
         from onrecord.cli.diff_text import print_comparison, print_patch
 
         print_comparison(found, sys.stdout, files=not text)
         if text:
-            print_patch(found, sys.stdout)
+            print_patch(found, sys.stdout, binary=binary)
     return exit_codes.OK if found.equal else exit_codes.DIFFERENT
 
 
-def _document(found: Comparison, text: bool) -> dict[str, Any]:
+def _document(found: Comparison, text: bool, binary: bool) -> dict[str, Any]:
     document = {
         "equal": found.equal,
         "before": _side_document(found.before),
@@ -56,7 +64,7 @@ def _document(found: Comparison, text: bool) -> dict[str, Any]:
         "files": [_change_document(change) for change in found.files],
     }
     if text:
-        lines = [line.text.decode("utf-8", "surrogateescape") for line in found.patch()]
+        lines = [line.text.decode("utf-8", "surrogateescape") for line in found.patch(binary=binary)]
         document["patch"] = "".join(line + "\n" for line in lines)
     return document
 

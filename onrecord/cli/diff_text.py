@@ -133,16 +133,16 @@ def _coloured(change: Change, text: str, style: Style) -> str:
 # ---- lines -----------------------------------------------------------------------------------------------
 
 
-def print_patch(found: Comparison, stream: TextIO) -> None:
+def print_patch(found: Comparison, stream: TextIO, *, binary: bool = False) -> None:
     """The patch: byte for byte where it goes to a file or a program, fit for a terminal on one."""
     print(file=stream)
     if stream.isatty():
         style = Style(stream)
-        for line in found.patch():
+        for line in found.patch(binary=binary):
             print(_for_terminal(line, style), file=stream)
         return
     stream.flush()
-    for line in found.patch():
+    for line in found.patch(binary=binary):
         stream.buffer.write(line.text + b"\n")
     stream.flush()
 

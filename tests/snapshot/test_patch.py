@@ -49,19 +49,22 @@ AFTER: Tree = {
 }
 
 
-def text_of(store: Store, before: Tree, after: Tree, base: Path) -> bytes:
+def text_of(store: Store, before: Tree, after: Tree, base: Path, *, binary: bool = False) -> bytes:
     pair = sides(store, before, after, base)
-    return b"".join(line.text + b"\n" for line in patch(diff(*pair, fold=False), *pair))
+    return b"".join(line.text + b"\n" for line in patch(diff(*pair, fold=False), *pair, binary=binary))
+
+
+def applied(text: bytes, work: Path, *options: str) -> None:
+    words = ["git", "apply", "--whitespace=nowarn", *options, "-"]
+    said = subprocess.run(words, cwd=work, input=text, capture_output=True, check=False)
+    assert said.returncode == 0, said.stderr + text[:5000]
 
 
 @pytest.mark.parametrize(("before", "after"), [(BEFORE, AFTER), (AFTER, BEFORE), ({}, BEFORE), (AFTER, {})])
 def test_git_applies_a_patch_and_gets_the_other_tree(store: Store, tmp_path: Path, before: Tree, after: Tree) -> None:
     text = text_of(store, before, after, tmp_path / "t")
     work = plant(tmp_path / "work", before)
-    applied = subprocess.run(
-        ["git", "apply", "--whitespace=nowarn", "-"], cwd=work, input=text, capture_output=True, check=False
-    )
-    assert applied.returncode == 0, applied.stderr + text
+    applied(text, work)
     assert dug_up(work) == full(after)
 
 
@@ -100,6 +103,31 @@ def test_binary_and_huge_files_are_only_said_to_differ(store: Store, tmp_path: P
         "diff --git a/huge b/huge",
         "Files a/huge and b/huge differ (more than 5000000 bytes)",
     ]
+
+
+NOISE = bytes(range(256)) * 40
+BINARY_BEFORE: Tree = {
+    b"data": b"\0" * 10, b"gone": NOISE, b"huge": b"x\n" * LONGEST, b"m o": b"\0a", b"text": b"1\n", b"type": b"\0t",
+}  # fmt: skip
+BINARY_AFTER: Tree = {
+    b"data": NOISE[:53] + b"\0", b"huge": b"y", b"m o": (b"\0b", True), b"new": {b"\xc3\xbc": NOISE[::-1]},
+    b"text": b"2\n", b"type": ("link", b"t"), b"turned": (b"\0", True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(BINARY_BEFORE, BINARY_AFTER), (BINARY_AFTER, BINARY_BEFORE), ({}, BINARY_BEFORE), (BINARY_AFTER, {})],
+)
+def test_with_binary_files_whole_git_applies_the_patch_forward_and_back(
+    store: Store, tmp_path: Path, before: Tree, after: Tree
+) -> None:
+    text = text_of(store, before, after, tmp_path / "t", binary=True)
+    work = plant(tmp_path / "work", before)
+    applied(text, work)
+    assert dug_up(work) == full(after)
+    applied(text, work, "--reverse")
+    assert dug_up(work) == full(before)
 
 
 def rebuilt(old: list[bytes], new: list[bytes]) -> list[bytes]:
