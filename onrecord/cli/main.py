@@ -26,6 +26,7 @@ COMMANDS = {
     "files": ("onrecord.cli.files", "List the files of a run."),
     "get": ("onrecord.cli.get", "Copy a file out of a run."),
     "metrics": ("onrecord.cli.metrics", "Print what a run logged."),
+    "tensorboard": ("onrecord.cli.tensorboard", "Show runs in TensorBoard, also while they are on."),
     "cancel": ("onrecord.cli.cancel", "End a run and all its processes."),
     "env": ("onrecord.cli.env", "Environments: list, show, build and remove them."),
     "snapshot": ("onrecord.cli.snapshot", "Snapshot a folder without running anything."),
