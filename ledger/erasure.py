@@ -1,8 +1,8 @@
 """Erasing what a run's events say: the payloads go, their commitments and with them every proof stay.
 
 What is erased: every payload of the run but those that hold no content and that its proofs need: seals, where it was
-imported from, and earlier erasures. What the read models took from it goes in the same transaction. `scrub` then
-sees to it that no copy is left in the files of the ledger.
+imported from, when it was archived, and earlier erasures. What the read models took from it goes in the same
+transaction. `scrub` then sees to it that no copy is left in the files of the ledger.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from onrecord.ledger.errors import ErasureUnfinished, RunNotEnded, UnknownRun
-from onrecord.ledger.events import PayloadErased, RunImported, RunSealed
+from onrecord.ledger.events import PayloadErased, RunArchived, RunImported, RunReactivated, RunSealed
 from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.journal import Journal
@@ -24,7 +24,7 @@ from onrecord.ledger.replay import RunsReplay, make_current
 from onrecord.ledger.run_state import RunState
 from onrecord.ledger.states import TERMINAL
 
-_KEPT = (RunSealed.type, RunImported.type, PayloadErased.type)
+_KEPT = (RunArchived.type, RunReactivated.type, RunSealed.type, RunImported.type, PayloadErased.type)
 _PAUSE_SECONDS = 0.05
 # How the tables of a read model name a run, and what that is of a run's id.
 _OF_RUN = {"run_id": "?", "run": "(SELECT seq FROM runs WHERE run_id = ?)"}

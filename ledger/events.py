@@ -155,6 +155,47 @@ class RunTagged(Event):
 
 
 @attrs.frozen(kw_only=True)
+class RunRenamed(Event):
+    """The run has another display name; an empty one is that of its experiment with its number."""
+
+    type: ClassVar[str] = "run.renamed"
+    name: str
+
+
+@attrs.frozen(kw_only=True)
+class RunDescribed(Event):
+    """The run's description, in place of an earlier one."""
+
+    type: ClassVar[str] = "run.described"
+    description: str
+
+
+@attrs.frozen(kw_only=True)
+class RunNoted(Event):
+    """A note about the run, and who wrote it."""
+
+    type: ClassVar[str] = "run.noted"
+    text: str
+    by: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class RunArchived(Event):
+    """The run is left out of lists that do not ask for archived ones."""
+
+    type: ClassVar[str] = "run.archived"
+    by: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class RunReactivated(Event):
+    """The run is in every list again."""
+
+    type: ClassVar[str] = "run.reactivated"
+    by: str = ""
+
+
+@attrs.frozen(kw_only=True)
 class PropertiesAdded(Event):
     """Properties: each name is written once and never changed."""
 
@@ -168,6 +209,20 @@ class FileRecorded(Event):
 
     type: ClassVar[str] = "run.file_recorded"
     durable: ClassVar[bool] = False
+    name: str
+    digest: str
+    size: int
+    bytes_stored: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class FileUploaded(Event):
+    """A file that was given to the run under a name: its content is the object `digest` (64 hex digits).
+
+    `size` in bytes. Unlike one of its folder (`run.file_recorded`) it is not missed when nothing lies there.
+    """
+
+    type: ClassVar[str] = "run.file_uploaded"
     name: str
     digest: str
     size: int
@@ -274,6 +329,80 @@ class EnvironmentRegistered(Event):
     by: str = ""
 
 
+@attrs.frozen(kw_only=True)
+class ExperimentArchived(Event):
+    """The runs so far of an experiment are left out of lists, until it has a new one; of no run, see `experiments`."""
+
+    type: ClassVar[str] = "experiment.archived"
+    name: str
+    by: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class ExperimentReactivated(Event):
+    """The runs of an experiment are in every list again."""
+
+    type: ClassVar[str] = "experiment.reactivated"
+    name: str
+    by: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class ExperimentTagged(Event):
+    """Tags of an experiment set to new values, and tags removed."""
+
+    type: ClassVar[str] = "experiment.tagged"
+    name: str
+    tags: dict[str, str] = attrs.field(factory=dict)
+    removed: list[str] = attrs.field(factory=list)
+
+
+@attrs.frozen(kw_only=True)
+class ModelRegistered(Event):
+    """Version `number` (from 1) of the model `name`; of no run, see `models`.
+
+    `path` is what it was made of: a file of `run`, or a folder of them; of another place where there is no run.
+    `contents`: by name the object (64 hex digits), `sizes`: its bytes.
+    """
+
+    type: ClassVar[str] = "model.registered"
+    name: str
+    number: int
+    path: str
+    contents: dict[str, str]
+    sizes: dict[str, int]
+    run: str | None = None
+    description: str = ""
+    framework: str = ""
+    framework_version: str = ""
+    tags: dict[str, str] = attrs.field(factory=dict)
+    properties: dict[str, str] = attrs.field(factory=dict)
+    by: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class ModelChanged(Event):
+    """What is said of a version of a model: tags set and removed, properties added, a description of None stays."""
+
+    type: ClassVar[str] = "model.changed"
+    name: str
+    number: int
+    tags: dict[str, str] = attrs.field(factory=dict)
+    removed: list[str] = attrs.field(factory=list)
+    properties: dict[str, str] = attrs.field(factory=dict)
+    description: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ModelDeleted(Event):
+    """A version of a model is no longer to be had; its number is not given again, and files of a run stay there."""
+
+    type: ClassVar[str] = "model.deleted"
+    name: str
+    number: int
+    by: str = ""
+
+
 @attrs.frozen
 class Unknown:
     """An event of a type or version that this onrecord does not know: kept, verifiable, not understood."""
@@ -295,8 +424,10 @@ REGISTRY: dict[str, type[Event]] = {
     kind.type: kind
     for kind in (
         RunSubmitted, RunQueued, RunPlaced, RunPreparing, RunRunning, CancelRequested, RunFinalizing, RunCompleted,
-        RunFailed, RunCanceled, RunSealed, RunTagged, PropertiesAdded, FileRecorded, FileRemoved,
-        WorkingCopyReleased, RunMetrics, PayloadErased, RunImported, RunEvidence, EnvironmentRegistered,
+        RunFailed, RunCanceled, RunSealed, RunTagged, RunRenamed, RunDescribed, RunNoted, RunArchived, RunReactivated,
+        PropertiesAdded, FileRecorded, FileUploaded, FileRemoved, WorkingCopyReleased, RunMetrics, PayloadErased,
+        RunImported, RunEvidence, EnvironmentRegistered, ExperimentArchived, ExperimentReactivated,
+        ExperimentTagged, ModelRegistered, ModelChanged, ModelDeleted,
     )
 }  # fmt: skip
 AnyEvent = Event | Unknown | Erased

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from onrecord.ledger.archived import ARCHIVED
 from onrecord.ledger.filter_tree import Field
 
-TEXT, NUMBER, TIME, SPAN, STATUS, RUN, ANY = "text", "number", "time", "duration", "status", "run", "any"
+TEXT, NUMBER, TIME, SPAN, STATUS, RUN, FLAG, ANY = "text", "number", "time", "duration", "status", "run", "flag", "any"
 
 
 class Column(NamedTuple):
@@ -34,6 +35,9 @@ COLUMNS: dict[str, Column] = {
     "ended": Column(TIME, "r.ended_at", True),
     "duration": Column(SPAN, "r.ended_at - r.started_at", True),
     "error": Column(TEXT, "json_extract(r.error, '$.message')", True),
+    "description": Column(TEXT, "(SELECT d.text FROM run_descriptions AS d WHERE d.run = r.seq)", True),
+    "notes": Column(TEXT, "(SELECT group_concat(n.text, char(10)) FROM run_notes AS n WHERE n.run = r.seq)", True),
+    "archived": Column(FLAG, ARCHIVED),
     "error_code": Column(TEXT, "json_extract(r.error, '$.code')", True),
 }
 # Other names that people try.

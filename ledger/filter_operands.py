@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from onrecord.ledger.arguments import number
 from onrecord.ledger.errors import BadRunId
-from onrecord.ledger.filter_fields import ANY, NUMBER, RUN, SPAN, STATUS, TEXT, TIME, kind_of
+from onrecord.ledger.filter_fields import ANY, FLAG, NUMBER, RUN, SPAN, STATUS, TEXT, TIME, kind_of
 from onrecord.ledger.filter_lexer import Token, complaint
 from onrecord.ledger.filter_tree import And, Compare, Field, Matches, Node, Not, Scalar
 from onrecord.ledger.filter_values import moment, span
@@ -67,7 +67,7 @@ class Operands:
         kind, text = kind_of(field), self.text(token)
         if kind == TIME:
             return _within(field, operator.value, *self._moment(token))
-        if kind in (STATUS, RUN) and operator.value != "=":
+        if kind in (STATUS, RUN, FLAG) and operator.value != "=":
             self._fail(
                 operator, f"a {kind} is equal or not: '{operator.value}' does not apply", next_step="= or !=, in (…)"
             )
@@ -80,6 +80,8 @@ class Operands:
     def _scalar(self, kind: str, token: Token, text: str) -> Scalar:
         if kind == STATUS:
             return self._status(token)
+        if kind == FLAG:
+            return self._flag(token)
         if kind == NUMBER:
             return self._number(token)
         if kind == SPAN:
@@ -99,6 +101,11 @@ class Operands:
         if value is None:
             self._fail(token, f"'{token.value}' is not a number", "this field holds numbers: 3, -0.5, 1e-3, inf")
         return value
+
+    def _flag(self, token: Token) -> int:
+        if token.value.lower() not in ("true", "false"):
+            self._fail(token, f"'{token.value}' is neither true nor false", next_step="true or false")
+        return int(token.value.lower() == "true")
 
     def _status(self, token: Token) -> str:
         wanted = token.value.lower().replace("_", "").replace("-", "")

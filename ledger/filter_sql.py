@@ -30,7 +30,7 @@ from onrecord.ledger.ids import LENGTH
 # SQLite takes 32,766 parameters; some are needed beside the conditions.
 MOST_PARAMETERS = 30_000
 _OPERATORS = frozenset({"=", "<", "<=", ">", ">="})
-_SEARCHED = ("name", "experiment", "script", "tags", "error")
+_SEARCHED = ("name", "experiment", "script", "tags", "error", "description", "notes")
 
 
 class Sql(NamedTuple):

@@ -55,7 +55,7 @@ class Exists(NamedTuple):
 
 
 class Words(NamedTuple):
-    """Somewhere in the run's name, experiment, script, tags or error these words follow each other."""
+    """Somewhere in the run's name, script, tags, error, description … these words follow each other."""
 
     text: str
 
@@ -101,3 +101,22 @@ class Filter(NamedTuple):
     where: Node | None = None
     order: tuple[Order, ...] = ()
     limit: int | None = None
+
+
+ARCHIVED = Field("runs", "archived")
+
+
+def with_active_only(wanted: Filter) -> Filter:
+    """The same without archived runs, unless the filter itself says what is to be with them."""
+    if wanted.where is not None and _names_archived(wanted.where):
+        return wanted
+    active = Compare(ARCHIVED, "=", 0)
+    return wanted._replace(where=active if wanted.where is None else And((wanted.where, active)))
+
+
+def _names_archived(node: Node) -> bool:
+    if isinstance(node, And | Or):
+        return any(map(_names_archived, node.parts))
+    if isinstance(node, Not):
+        return _names_archived(node.part)
+    return getattr(node, "field", None) == ARCHIVED

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from onrecord.ledger.archived import ARCHIVED
 from onrecord.ledger.errors import AmbiguousRun, BadFilter, UnknownRun
 from onrecord.ledger.ids import LENGTH, clean_prefix
 from onrecord.ledger.ids import decode as id_bytes
@@ -47,6 +48,7 @@ class RunRow(NamedTuple):
     error: dict[str, str] | None
     snapshot_id: str | None
     sealed: int
+    archived_at: int | None = None
 
     @property
     def ended(self) -> bool:
@@ -80,7 +82,8 @@ _ERROR = RunRow._fields.index("error")
 class FileRow(NamedTuple):
     """One version of a file of a run. `size` in bytes, `digest` 64 hex digits.
 
-    `removed_at`: when the file was found gone, having had this content; None where it was not.
+    `removed_at`: when the file was found gone, having had this content; None where it was not. `uploaded`: it was
+    given to the run, and need not lie in its folder.
     """
 
     name: str
@@ -89,6 +92,15 @@ class FileRow(NamedTuple):
     size: int
     recorded_at: int
     removed_at: int | None = None
+    uploaded: bool = False
+
+
+class NoteRow(NamedTuple):
+    """A note about a run: `at` in microseconds since the epoch, UTC; `author` empty where that is not known."""
+
+    text: str
+    author: str
+    at: int
 
 
 class Page(NamedTuple):
@@ -271,9 +283,13 @@ class Query:
         experiment: str | None = None,
         status: str | None = None,
         tags: Mapping[str, str | None] | None = None,
+        archived: bool | None = None,
         limit: int = -1,
     ) -> list[RunRow]:
-        """Runs, newest first. A tag with the value None asks only that the tag is there; all must hold."""
+        """Runs, newest first. A tag with the value None asks only that the tag is there; all must hold.
+
+        `archived`: only those that are, or only those that are not, by themselves or with their experiment.
+        """
         conditions, values = ["1"], list[Any]()
         if experiment is not None:
             conditions.append("experiment = ?")
@@ -283,15 +299,16 @@ class Query:
             values.append(status)
         for name, value in (tags or {}).items():
             conditions.append(
-                "EXISTS (SELECT 1 FROM run_tags AS e WHERE e.run = runs.seq AND e.name = ?"
-                " AND value = ifnull(?, value))"
+                "EXISTS (SELECT 1 FROM run_tags AS e WHERE e.run = r.seq AND e.name = ? AND value = ifnull(?, value))"
             )
             values += [name, value]
-        if tags:
+        if archived is not None:
+            conditions.append(ARCHIVED if archived else f"NOT {ARCHIVED}")
+        if tags or archived is not None:
             self._journal.catch_up()
         where = " AND ".join(conditions)
         rows = self._journal.fetch(
-            f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY seq DESC LIMIT ?",  # noqa: S608
+            f"SELECT {_COLUMNS} FROM runs AS r WHERE {where} ORDER BY seq DESC LIMIT ?",  # noqa: S608
             (*values, limit),
         )
         return [_row(row) for row in rows]
@@ -299,6 +316,29 @@ class Query:
     def experiments(self) -> list[str]:
         """Names of the experiments that have runs, sorted."""
         return [str(row[0]) for row in self._journal.fetch("SELECT DISTINCT experiment FROM runs ORDER BY 1")]
+
+    def archived_experiments(self) -> dict[str, int]:
+        """Experiments that are archived, and since when: microseconds since the epoch, UTC."""
+        self._journal.catch_up()
+        return dict(self._journal.fetch("SELECT experiment, at FROM archived_experiments ORDER BY 1"))
+
+    def experiment_tags(self, experiment: str) -> dict[str, str]:
+        """Tags of an experiment."""
+        self._journal.catch_up()
+        sql = "SELECT name, value FROM experiment_tags WHERE experiment = ? ORDER BY 1"
+        return dict(self._journal.fetch(sql, (experiment,)))
+
+    def description(self, run_id: str) -> str:
+        """What is said of a run; empty where nothing is."""
+        self._journal.catch_up()
+        rows = self._journal.fetch("SELECT text FROM descriptions WHERE run_id = ?", (run_id,))
+        return str(rows[0][0]) if rows else ""
+
+    def notes(self, run_id: str) -> list[NoteRow]:
+        """The notes about a run, oldest first."""
+        self._journal.catch_up()
+        sql = "SELECT text, author, at FROM notes WHERE run_id = ? ORDER BY seq"
+        return [NoteRow(*row) for row in self._journal.fetch(sql, (run_id,))]
 
     def unfinished(self) -> list[RunRow]:
         """Runs that have not ended, newest first."""
@@ -365,7 +405,11 @@ class Query:
         return int(rows[0][0]) if rows else 0
 
     def _last(self) -> str:
-        rows = self._journal.fetch("SELECT run_id FROM runs ORDER BY seq DESC LIMIT 1")
+        self._journal.catch_up()
+        sql = f"SELECT run_id FROM runs AS r WHERE NOT {ARCHIVED} ORDER BY seq DESC LIMIT 1"  # noqa: S608
+        rows = self._journal.fetch(sql)
+        if not rows and self._journal.fetch("SELECT 1 FROM runs LIMIT 1"):
+            raise UnknownRun("every run is archived", next_step="onrecord ls --archived", run_id="@last")
         if not rows:
             raise UnknownRun("there is no run yet", next_step="onrecord run SCRIPT", run_id="@last")
         return str(rows[0][0])
@@ -374,10 +418,11 @@ class Query:
         wanted = text.removeprefix("@best:")
         highest, name = wanted.startswith("max:"), wanted.removeprefix("max:" if wanted.startswith("max:") else "min:")
         self._journal.catch_up()
-        best = f"SELECT {'max' if highest else 'min'}(last) FROM run_metrics WHERE name = ?1"  # noqa: S608
+        # Read from the end of the index on: the first that is not archived ends it.
         rows = self._journal.fetch(
-            "SELECT run_id FROM run_metrics AS m CROSS JOIN runs AS r ON r.seq = m.run"  # noqa: S608
-            f" WHERE m.name = ?1 AND m.last = ({best}) ORDER BY m.run DESC LIMIT 1",
+            "SELECT run_id FROM run_metrics AS m INDEXED BY metrics_by_value CROSS JOIN runs AS r ON r.seq = m.run"  # noqa: S608
+            f" WHERE m.name = ?1 AND m.last IS NOT NULL AND NOT {ARCHIVED}"
+            f" ORDER BY m.last {'DESC' if highest else 'ASC'}, m.run DESC LIMIT 1",
             (storable(name),),
         )
         if not rows:
@@ -399,12 +444,12 @@ class Query:
     def _files(self, run_id: str, name: str | None = None) -> list[tuple[FileRow, bool]]:
         self._journal.catch_up()
         rows = self._journal.fetch(
-            "SELECT name, version, digest, size, recorded_at, removed_at,"  # noqa: S608
+            "SELECT name, version, digest, size, recorded_at, removed_at, uploaded,"  # noqa: S608
             " version = max(version) OVER (PARTITION BY name)"
             f" FROM files WHERE run_id = ? {'AND name = ?' * (name is not None)} ORDER BY name, version",
             (run_id, *([] if name is None else [name])),
         )
-        return [(FileRow(*row[:6]), bool(row[6])) for row in rows]
+        return [(FileRow._make(row[:7]), bool(row[7])) for row in rows]
 
 
 def _row(row: tuple[Any, ...]) -> RunRow:

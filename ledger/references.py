@@ -12,13 +12,23 @@ from typing import TYPE_CHECKING
 import attrs
 
 from onrecord.ledger.codec import decode
-from onrecord.ledger.events import REGISTRY, AnyEvent, FileRecorded, RunMetrics, RunSubmitted, Unknown
+from onrecord.ledger.events import (
+    REGISTRY,
+    AnyEvent,
+    FileRecorded,
+    FileUploaded,
+    ModelDeleted,
+    ModelRegistered,
+    RunMetrics,
+    RunSubmitted,
+    Unknown,
+)
 from onrecord.ledger.ids import decode as id_bytes
 
 if TYPE_CHECKING:
     from onrecord.ledger.journal import Journal
 
-NAMING = frozenset({RunSubmitted.type, FileRecorded.type})
+NAMING = frozenset({RunSubmitted.type, FileRecorded.type, FileUploaded.type, ModelRegistered.type, ModelDeleted.type})
 
 # Of a file's event only the digest is needed; nothing else in such a payload can be spelled like this, because
 # a quotation mark inside of a text is escaped.
@@ -31,13 +41,20 @@ _PAGE = 20_000
 class References:
     """Objects by address, as events spell it: 64 hex digits.
 
-    `snapshots`: with all that they need. `contents`: of files. `possible`: what may be the address of either, in
-    events of a type or a version that this onrecord does not know; whoever removes objects keeps them.
+    `snapshots`: with all that they need. `contents`: of files of runs. `models`: of models that are not deleted, by
+    name and version. `possible`: what may be an address, in events of a type or a version that this onrecord does
+    not know; whoever removes objects keeps them.
     """
 
     snapshots: set[str] = attrs.field(factory=set)
     contents: set[str] = attrs.field(factory=set)
+    models: dict[tuple[str, int], frozenset[str]] = attrs.field(factory=dict)
     possible: set[str] = attrs.field(factory=set)
+
+    @property
+    def files(self) -> set[str]:
+        """Of files of runs and of models."""
+        return self.contents.union(*self.models.values())
 
     def take(self, kind: str, payload: bytes | None) -> None:
         """Add what a stored event names; one that was erased names nothing any more."""
@@ -55,14 +72,18 @@ class References:
         """Add what an event names."""
         if isinstance(event, RunSubmitted) and event.snapshot_id:
             self.snapshots.add(event.snapshot_id)
-        elif isinstance(event, FileRecorded):
+        elif isinstance(event, FileRecorded | FileUploaded):
             self.contents.add(event.digest)
+        elif isinstance(event, ModelRegistered):
+            self.models[event.name, event.number] = frozenset(event.contents.values())
+        elif isinstance(event, ModelDeleted):
+            self.models.pop((event.name, event.number), None)
         elif isinstance(event, Unknown):
             self.possible.update(address.decode() for address in _ADDRESS.findall(event.payload))
 
 
 def references_in(journal: Journal, *, without: Iterable[str] = (), after: int = 0) -> References:
-    """What the events of all runs but `without` name, from seq `after` + 1 on.
+    """What the events of all runs but `without`, and of models, name, from seq `after` + 1 on.
 
     Reads the events themselves, so a damaged read model hides nothing. Points of metrics name no objects.
     """

@@ -22,12 +22,24 @@ class RunState:
     """One run after some of its events, in the columns of the table `runs`.
 
     `seq` of the event that submitted it; `head` counts its events; times in microseconds since the epoch,
-    UTC; `error` is a JSON object with code and message; `sealed` counts the events under its last seal.
+    UTC; `error` is a JSON object with code and message; `sealed` counts the events under its last seal;
+    `archived_at` is None of a run that is not archived.
     """
 
     # In the order of the fields; and what later events can change, and so all that an update has to write.
     COLUMNS: ClassVar[tuple[str, ...]]
-    MUTABLE = ("head", "status", "started_at", "ended_at", "exit_code", "signal", "error", "sealed")
+    MUTABLE = (
+        "head",
+        "name",
+        "status",
+        "started_at",
+        "ended_at",
+        "exit_code",
+        "signal",
+        "error",
+        "sealed",
+        "archived_at",
+    )
 
     seq: int
     run_id: str
@@ -46,6 +58,7 @@ class RunState:
     error: str | None = None
     snapshot_id: str | None = None
     sealed: int = 0
+    archived_at: int | None = None
 
     @classmethod
     def submitted(cls, recorded: Recorded, number_in: Callable[[str], int]) -> RunState:
@@ -140,6 +153,16 @@ def _sealed(state: RunState, recorded: Recorded) -> None:
         state.sealed = event.count
 
 
+def _renamed(state: RunState, recorded: Recorded) -> None:
+    if isinstance(event := recorded.event, events.RunRenamed):
+        state.name = storable(event.name)
+
+
+def _archived(state: RunState, recorded: Recorded) -> None:
+    # Nothing of what the event says is needed, so an erased run stays archived.
+    state.archived_at = recorded.at if recorded.type == "run.archived" else None
+
+
 _NOTES: dict[str, Callable[[RunState, Recorded], None]] = {
     "run.queued": _nothing_more,
     "run.preparing": _nothing_more,
@@ -150,6 +173,9 @@ _NOTES: dict[str, Callable[[RunState, Recorded], None]] = {
     "run.failed": _ended,
     "run.canceled": _ended,
     "run.sealed": _sealed,
+    "run.renamed": _renamed,
+    "run.archived": _archived,
+    "run.reactivated": _archived,
 }
 # The events whose content is read here or by the replay of all runs; every other one only counts.
 TYPES = frozenset({"run.submitted", "payload.erased", "run.imported", *_NOTES})

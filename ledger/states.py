@@ -60,7 +60,12 @@ MOVING_EVENTS = frozenset(event for _, event in TABLE)
 # Facts that only a finished run can have.
 AFTER_THE_END = frozenset({"run.sealed", "payload.erased", "run.imported", "run.evidence"})
 # Facts about no run: they are in a stream of their own, which has no state and takes nothing else.
-OF_NO_RUN = frozenset({"environment.registered"})
+OF_NO_RUN = frozenset(
+    {
+        "environment.registered", "experiment.archived", "experiment.reactivated", "experiment.tagged",
+        "model.registered", "model.changed", "model.deleted",
+    }
+)  # fmt: skip
 STATELESS = ""
 ALL_STATES = tuple(dict.fromkeys(TABLE.values()))
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onrecord.environment import Environment as Environment
     from onrecord.errors import OnRecordError as OnRecordError
     from onrecord.experiment import Experiment as Experiment
+    from onrecord.model import Model as Model
     from onrecord.run import Run as Run
     from onrecord.run_errors import RunFailedError as RunFailedError
     from onrecord.script_run_config import ScriptRunConfig as ScriptRunConfig
@@ -28,6 +29,7 @@ _HOMES = {
     "CondaDependencies": "onrecord.conda_dependencies",
     "Environment": "onrecord.environment",
     "Experiment": "onrecord.experiment",
+    "Model": "onrecord.model",
     "MpiConfiguration": "onrecord.distributed",
     "OnRecordError": "onrecord.errors",
     "PyTorchConfiguration": "onrecord.distributed",
@@ -47,6 +49,7 @@ __all__ = [
     "PyTorchConfiguration",
     "TensorflowConfiguration",
     "Run",
+    "Model",
     "RunFailedError",
     "OnRecordError",
     "__version__",

@@ -38,7 +38,7 @@ def collect(
         nonlocal seen
         after, seen = seen, workspace.journal.size()
         named = references_in(workspace.journal, after=after)
-        return Wanted(named.snapshots, named.contents, named.possible)
+        return Wanted(named.snapshots, named.files, named.possible)
 
     before = time.time() - grace_seconds
     return workspace.store.sweep(wanted, before=before, dry_run=dry_run, progress=progress)

@@ -263,7 +263,9 @@ class Companion:
     def _files(self) -> Capture:
         if self._capture is None:
             self._capture = Capture(self._folder.work, self._workspace.store, self._append, self._kept_folders())
-            self._capture.already_recorded(self._workspace.query.files(self._run_id))
+            rows = self._workspace.query.files(self._run_id)
+            # What was given to the run need not lie in its folder, and is not missed there.
+            self._capture.already_recorded(row for row in rows if not row.uploaded)
         return self._capture
 
     # ---- after the script ----------------------------------------------------------------------

@@ -26,7 +26,7 @@ def push(
     """
     with closing(remote_named(remote)) as far:
         named = _named(workspace, run_ids)
-        return send(workspace.store, far, named.snapshots, named.contents, progress=progress)
+        return send(workspace.store, far, named.snapshots, named.files, progress=progress)
 
 
 def check_remote(
@@ -43,7 +43,7 @@ def check_remote(
     """
     with closing(remote_named(remote, must_exist=True)) as far:
         named = _named(workspace, run_ids)
-        return check(far, needed(workspace.store, named.snapshots, named.contents), progress=progress, tell=tell)
+        return check(far, needed(workspace.store, named.snapshots, named.files), progress=progress, tell=tell)
 
 
 def pull(
@@ -61,7 +61,7 @@ def pull(
     """
     with closing(remote_named(remote, must_exist=True)) as far:
         named = _named(workspace, run_ids)
-        return receive(workspace.store, far, named.snapshots, named.contents, progress=progress, tell=tell)
+        return receive(workspace.store, far, named.snapshots, named.files, progress=progress, tell=tell)
 
 
 def _named(workspace: Workspace, run_ids: Iterable[str] | None) -> References:

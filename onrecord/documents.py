@@ -13,7 +13,7 @@ from onrecord.ledger.states import NOT_RESPONDING, QUEUED
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
-    from onrecord.ledger.query import FileRow, RunRow
+    from onrecord.ledger.query import FileRow, NoteRow, RunRow
     from onrecord.ledger.recorded import Recorded
     from onrecord.run_details import RunDetails
 
@@ -56,6 +56,7 @@ def run_document(
         "ended_at": iso(row.ended_at),
         "duration_seconds": row.duration_seconds,
         "erased": row.erased,
+        "archived_at": iso(row.archived_at),
         "tags": tags,
         "properties": properties,
     }
@@ -75,6 +76,11 @@ def event_document(recorded: Recorded) -> dict[str, Any]:
     }
 
 
+def note_document(note: NoteRow) -> dict[str, Any]:
+    """One note, as an item of `onrecord note --json`."""
+    return {"text": note.text, "author": note.author, "at": iso(note.at)}
+
+
 def file_document(row: FileRow) -> dict[str, Any]:
     """One file, as an item of `onrecord files --json`."""
     return {
@@ -84,6 +90,7 @@ def file_document(row: FileRow) -> dict[str, Any]:
         "digest": row.digest,
         "recorded_at": iso(row.recorded_at),
         "removed_at": iso(row.removed_at),
+        "uploaded": row.uploaded,
     }
 
 
@@ -104,6 +111,8 @@ def details_document(run: RunDetails) -> dict[str, Any]:
         "endTimeUtc": iso(row.ended_at),
         "properties": {"ContentSnapshotId": row.snapshot_id or "", **run.get_properties()},
         "tags": run.get_tags(),
+        "displayName": row.display_name,
+        "description": run.description,
         "inputDatasets": [],
         "outputDatasets": [],
         "runDefinition": config,

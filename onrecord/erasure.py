@@ -24,6 +24,7 @@ from onrecord.ledger.errors import RunNotEnded
 from onrecord.ledger.events import PayloadErased
 from onrecord.ledger.origin import stored_events
 from onrecord.ledger.references import references_in
+from onrecord.model_registry import refuse_runs_of_models
 from onrecord.snapshot.gc import needed_by
 from onrecord.snapshot.manifest import objects_of
 from onrecord.submission import user_name
@@ -59,10 +60,12 @@ def erase_runs(
     """Erase runs that have ended; when it returns, no file of the workspace holds what was erased.
 
     Erasing what was erased already does what was left undone. `wait_seconds`: for readers that are in the middle of
-    a query. Raises RunNotEnded before anything is erased; ErasureUnfinished when old copies are left.
+    a query. Raises RunNotEnded and RunHasModels before anything is erased; ErasureUnfinished when old copies are left.
     """
     workspace.journal.database.writable()
     refuse_living(workspace.journal, run_ids)
+    if files:
+        refuse_runs_of_models(workspace, run_ids)
     total = Erased({}, 0, 0, [])
     for start in range(0, len(run_ids), _AT_ONCE):
         some = run_ids[start : start + _AT_ONCE]
@@ -186,7 +189,7 @@ def _needed(workspace: Workspace, digests: set[str], without: Sequence[str]) -> 
     if not digests:
         return set()
     named = references_in(workspace.journal, without=without)
-    found = digests & named.contents
+    found = digests & named.files
     rest = digests - found
     return found | (rest & needed_by(workspace.store, named.snapshots, named.possible) if rest else set())
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from onrecord.errors import OnRecordError
+from onrecord.experiment_labels import ExperimentLabels
 from onrecord.run import Run
 from onrecord.script_run_config import ScriptRunConfig
 from onrecord.tag_names import checked_tags
@@ -18,7 +19,7 @@ class BadExperimentName(OnRecordError):
     """A name that an experiment cannot have. Attribute: `name`."""
 
 
-class Experiment:
+class Experiment(ExperimentLabels):
     """Runs under one name: 1 to 255 letters, digits, `_` and `-`, the first one a letter or a digit."""
 
     def __init__(self, workspace: Workspace, name: str) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onrecord.run_control import RunControl
+from onrecord.run_archive import RunArchive
 from onrecord.run_errors import NothingKnown
 from onrecord.run_logging import RunLogging
+from onrecord.run_models import RunModels
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from onrecord.snapshot.take import Snapshot
 
 
-class Run(RunLogging, RunControl):
+class Run(RunLogging, RunModels, RunArchive):
     """One run of a workspace. Cheap to make; every question reads the ledger as it is now."""
 
     def __init__(self, workspace: Workspace, run_id: str) -> None:
@@ -48,11 +49,6 @@ class Run(RunLogging, RunControl):
     def number(self) -> int:
         """Its place among the experiment's runs, from 1."""
         return self._row().number
-
-    @property
-    def display_name(self) -> str:
-        """The name given at submit, or the experiment's name with the run's number."""
-        return self._row().display_name
 
     def get_environment(self) -> Environment:
         """The environment that the run was submitted with, as it was defined then; changing it changes no run.

@@ -63,7 +63,7 @@ class RunControl(RunDetails):
         """Erase what is known of it: arguments, tags, metrics, errors; its place and its proofs stay.
 
         `files`: also its files and its source, as far as no other run has them, and its folder. `experiment_too`:
-        also which experiment it belonged to. Raises RunNotEnded, ErasureUnfinished.
+        also which experiment it belonged to. Raises RunNotEnded, RunHasModels (with `files`), ErasureUnfinished.
         """
         from onrecord.erasure import erase_runs
 

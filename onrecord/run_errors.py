@@ -23,3 +23,19 @@ class NothingKnown(OnRecordError):
 
 class NotInARun(OnRecordError):
     """The script was not started by onrecord."""
+
+
+class BadMode(OnRecordError, ValueError):
+    """A mode that a file of a run cannot be opened with. Attribute: `mode`."""
+
+
+class UnequalLists(OnRecordError, TypeError):
+    """Lists that go together have different lengths. Attributes: `names` (of which), `found` (its length)."""
+
+
+class TooLong(OnRecordError, ValueError):
+    """A text is longer than what is kept of such. Attributes: `found`, `most`, in bytes."""
+
+
+class RunHasModels(OnRecordError):
+    """Files of a run cannot be erased, because models are made of them. Attributes: `run_id`, `models`."""

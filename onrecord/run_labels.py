@@ -1,16 +1,63 @@
-"""What a run is called and marked with: its tags and properties."""
+"""What a run is called and marked with: its name, description, notes, tags and properties."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from onrecord.run_errors import PropertyExists
 from onrecord.run_handle import RunHandle
-from onrecord.tag_names import checked_tags
+from onrecord.tag_names import checked_tags, checked_text
+
+if TYPE_CHECKING:
+    from onrecord.ledger.query import NoteRow
+
+# Bytes in UTF-8. A name is a line in every list; what is longer than a description or a note belongs in a file.
+LONGEST_NAME = 1_000
+LONGEST_TEXT = 1_000_000
 
 
 class RunLabels(RunHandle):
-    """Tags may change, a property is written once; each change is an event."""
+    """Names, descriptions and tags may change, properties and notes are only added; each change is an event."""
+
+    @property
+    def display_name(self) -> str:
+        """The name that it was given last, or the experiment's name with the run's number."""
+        return self._row().display_name
+
+    @display_name.setter
+    def display_name(self, name: str) -> None:
+        # An empty name is that of the experiment with the run's number again. Raises TooLong.
+        from onrecord.ledger.events import RunRenamed
+
+        clean = " ".join(checked_text("name", name, LONGEST_NAME).split())
+        self.workspace.journal.append(self.id, [RunRenamed(name=clean)])
+
+    @property
+    def description(self) -> str:
+        """What is said of it; empty where nothing is."""
+        return self.workspace.query.description(self.id)
+
+    @description.setter
+    def description(self, text: str | None) -> None:
+        # None and the empty text take it away. Raises TooLong.
+        from onrecord.ledger.events import RunDescribed
+
+        clean = checked_text("description", text or "", LONGEST_TEXT)
+        self.workspace.journal.append(self.id, [RunDescribed(description=clean)])
+
+    @property
+    def notes(self) -> list[NoteRow]:
+        """Notes about it, oldest first: `text`, `author`, and `at` in microseconds since the epoch, UTC."""
+        return self.workspace.query.notes(self.id)
+
+    def add_note(self, text: str) -> None:
+        """Add a note, with the time and the name of whoever runs this process. Raises TooLong, BadText."""
+        from onrecord.ledger.events import RunNoted
+        from onrecord.submission import user_name
+
+        clean = checked_text("note", text, LONGEST_TEXT, must_say=True)
+        self.workspace.journal.append(self.id, [RunNoted(text=clean, by=user_name())])
 
     @property
     def tags(self) -> dict[str, str]:

@@ -113,7 +113,7 @@ def _outside(workspace: Workspace, since: Mapping[str, Checkpoint]) -> tuple[dic
 
 
 def _check_objects(workspace: Workspace, result: Audit, progress: Callable[[int, int], None]) -> set[str]:
-    objects = set(result.named.contents)
+    objects = result.named.files
     for snapshot_id in sorted(result.named.snapshots):
         try:
             objects.update(objects_of(workspace.store, snapshot_id))

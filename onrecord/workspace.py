@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onrecord.ledger.filter_tree import Filter
     from onrecord.ledger.journal import Journal
     from onrecord.ledger.query import Query
+    from onrecord.model import Model
     from onrecord.run import Run
     from onrecord.snapshot.store import Store
 
@@ -162,17 +163,27 @@ class Workspace:
 
         return newest(self)
 
+    @property
+    def models(self) -> dict[str, Model]:
+        """The newest version of each registered model, by name."""
+        from onrecord.model import Model
+
+        return {model.name: model for model in Model.list(self, latest=True)}
+
     def runs(self, wanted: str | Filter = "", *, as_of: int | str | None = None) -> Iterator[Run]:
         """Runs that a filter asks for, in its order or newest first; at most its `limit` of them.
+
+        Archived runs only where the filter names `archived`.
 
         For example `ws.runs('metrics.loss < 0.5 and tags.team = "a" order by metrics.loss limit 10')`, as
         `onrecord ls` takes it; `as_of` asks the ledger as it was after an event or at a time. Pages of rows
         are at `ws.query.search`. Raises BadFilter with the place in the text.
         """
+        from onrecord.ledger.filter_tree import with_active_only
         from onrecord.run import Run
 
         query = self.query if as_of is None else self.query.at(as_of)
-        found = query.parsed(wanted)
+        found = with_active_only(query.parsed(wanted))
         left, after = found.limit, None
         while left is None or left > 0:
             page = query.search(found, after=after, limit=min(left or _PAGE, _PAGE))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from onrecord.snapshot.errors import RestoreError, disk_full, is_full, shown
 from onrecord.snapshot.manifest import Entry
+from onrecord.snapshot.partial import partial_of
 from onrecord.snapshot.restore import restore_snapshot
 from onrecord.snapshot.side import StoredSide, entry_at
 from onrecord.snapshot.store import Store
@@ -67,7 +68,7 @@ def restore_part(
 
 def _write(store: Store, entry: Entry, destination: Path) -> None:
     if entry.kind == "link":
-        partial = destination.with_name(f".{destination.name[:200]}.{os.urandom(4).hex()}.partial")
+        partial = partial_of(destination)
         partial.symlink_to(os.fsdecode(entry.target))
         partial.replace(destination)
         return

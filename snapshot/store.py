@@ -27,6 +27,7 @@ from onrecord.snapshot.errors import (
 from onrecord.snapshot.index import Index, Place
 from onrecord.snapshot.layout import LOOSE_FROM, Layout
 from onrecord.snapshot.locks import locked
+from onrecord.snapshot.partial import arriving
 from onrecord.snapshot.reader import Reader, position
 from onrecord.snapshot.stable import KindChanged, expect, read_stable, read_whole
 from onrecord.snapshot.writer import Writer
@@ -187,17 +188,11 @@ class Store:
         An object of any size passes through a few megabytes of memory. The file appears whole or not at all.
         """
         place = self.place(from_hex(digest))
-        partial = destination.with_name(f".{destination.name[:200]}.{os.urandom(4).hex()}.partial")
         try:
-            fd = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            try:
+            with arriving(destination) as fd:
                 self.reader.write_into(place, fd)
-            finally:
-                os.close(fd)
-            partial.replace(destination)
-        except BaseException as error:
-            partial.unlink(missing_ok=True)
-            if isinstance(error, OSError) and is_full(error):
+        except OSError as error:
+            if is_full(error):
                 raise disk_full(destination.parent) from error
             raise
         return place.size

@@ -11,7 +11,19 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Protocol
 
-from onrecord.ledger.projections import attributes, families, files, metrics, params, runs, search, tree, views
+from onrecord.ledger.projections import (
+    attributes,
+    descriptions,
+    experiments,
+    families,
+    files,
+    metrics,
+    params,
+    runs,
+    search,
+    tree,
+    views,
+)
 from onrecord.ledger.recorded import Recorded
 
 
@@ -45,5 +57,7 @@ class Projection(Tables, Protocol):
 
 
 HOT = runs
-LAZY: tuple[Projection, ...] = (attributes, params, files, metrics, families, search)
+LAZY: tuple[Projection, ...] = (
+    attributes, params, files, metrics, families, descriptions, experiments, search,
+)  # fmt: skip
 ALL: tuple[Tables, ...] = (HOT, *LAZY, views, tree)

@@ -13,7 +13,7 @@ from onrecord.ledger.text import storable
 NAME = "files"
 VERSION = PROJECTION_VERSIONS[NAME]
 TABLES: tuple[str, ...] = ("files",)
-TYPES = frozenset({"run.file_recorded", "run.file_removed"})
+TYPES = frozenset({"run.file_recorded", "run.file_uploaded", "run.file_removed"})
 SCHEMA = """
 CREATE TABLE files(
     run_id TEXT NOT NULL,
@@ -23,6 +23,7 @@ CREATE TABLE files(
     size INTEGER NOT NULL,                -- bytes
     recorded_at INTEGER NOT NULL,         -- microseconds since the epoch, UTC
     removed_at INTEGER,                   -- when this name was found gone with this content; NULL while it is there
+    uploaded INTEGER NOT NULL,            -- 1: it was given to the run, and need not lie in its folder
     PRIMARY KEY(run_id, name, version)
 ) STRICT, WITHOUT ROWID;
 """
@@ -38,16 +39,35 @@ def _take(connection: sqlite3.Connection, recorded: Recorded) -> None:
     event = recorded.event
     if isinstance(event, events.FileRemoved):
         connection.execute(
-            "UPDATE files SET removed_at = ?3 WHERE run_id = ?1 AND name = ?2 AND version ="
+            "UPDATE files SET removed_at = ?3 WHERE run_id = ?1 AND name = ?2 AND NOT uploaded AND version ="
             " (SELECT max(version) FROM files WHERE run_id = ?1 AND name = ?2)",
             (recorded.run_id, storable(event.name), recorded.at),
         )
+    elif isinstance(event, events.FileRecorded | events.FileUploaded):
+        _add(connection, recorded, event, uploaded=isinstance(event, events.FileUploaded))
+
+
+def _add(
+    connection: sqlite3.Connection,
+    recorded: Recorded,
+    event: events.FileRecorded | events.FileUploaded,
+    *,
+    uploaded: bool,
+) -> None:
+    name, digest = storable(event.name), storable(event.digest)
+    newest = connection.execute(
+        "SELECT version, digest, removed_at IS NULL FROM files WHERE run_id = ? AND name = ?"
+        " ORDER BY version DESC LIMIT 1",
+        (recorded.run_id, name),
+    ).fetchone()
+    # The script and the conductor may both have recorded the same content of the same file.
+    if newest is not None and newest[1:] == (digest, 1):
+        if uploaded:
+            sql = "UPDATE files SET uploaded = 1 WHERE run_id = ? AND name = ? AND version = ?"
+            connection.execute(sql, (recorded.run_id, name, newest[0]))
         return
-    if not isinstance(event, events.FileRecorded):
-        return
-    name = storable(event.name)
+    version = newest[0] + 1 if newest is not None else 1
     connection.execute(
-        "INSERT INTO files SELECT ?1, ?2, coalesce(max(version), 0) + 1, ?3, ?4, ?5, NULL"
-        " FROM files WHERE run_id = ?1 AND name = ?2",
-        (recorded.run_id, name, storable(event.digest), event.size, recorded.at),
+        "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, NULL, ?)",
+        (recorded.run_id, name, version, digest, event.size, recorded.at, uploaded),
     )

@@ -31,7 +31,8 @@ CREATE TABLE runs(
     signal INTEGER,                       -- the signal that ended the script
     error TEXT,                           -- JSON object with code and message
     snapshot_id TEXT,                     -- of the source, 64 hex digits
-    sealed INTEGER NOT NULL DEFAULT 0    -- events under the last seal
+    sealed INTEGER NOT NULL DEFAULT 0,    -- events under the last seal
+    archived_at INTEGER                   -- when it was archived; NULL while it is not
 ) STRICT;
 CREATE UNIQUE INDEX runs_experiment ON runs(experiment, number);
 CREATE INDEX runs_created ON runs(created_at, seq);

@@ -33,6 +33,7 @@ class _Wanted(NamedTuple):
     usual: int | None
     after: str | None
     as_of: str | None
+    archived: bool
 
 
 class _Listed(NamedTuple):
@@ -54,6 +55,7 @@ class _Listed(NamedTuple):
 )
 @click.option("-a", "--all", "everything", is_flag=True, help="All of them.")
 @click.option("-c", "--columns", "shown", metavar="FIELDS", help="Show these, for example metrics.loss,params.alpha.")
+@click.option("--archived", is_flag=True, help="Only archived runs; others are listed without it.")
 @click.option("--after", metavar="CURSOR", help="Go on where a list with a FILTER ended.")
 @click.option("--as-of", metavar="SEQ|TIME", help="As the ledger was after this event, or at this time.")
 @json_option
@@ -67,6 +69,7 @@ def command(
     shown: str | None,
     after: str | None,
     as_of: str | None,
+    archived: bool,
     as_json: bool,
 ) -> None:
     """List runs, newest first, or those that FILTER asks for.
@@ -78,7 +81,7 @@ def command(
     asked = {key: value if given else None for key, given, value in (tag.partition("=") for tag in tags)}
     checked_tags(asked)
     usual = None if everything or as_json else _SHOWN
-    request = _Wanted(wanted, experiment, state_named(status), asked, limit, usual, after, as_of)
+    request = _Wanted(wanted, experiment, state_named(status), asked, limit, usual, after, as_of, archived)
     plain = wanted is None and after is None and as_of is None
     listed = _plainly(workspace, request) if plain else _searched(workspace, request)
     fields = _fields(listed, shown) if shown is not None else None
@@ -86,7 +89,7 @@ def command(
         print_json(_documents(workspace, listed, fields, live=as_of is None))
     elif not listed.rows:
         filtered = experiment or status or tags or not plain
-        narrate("no runs" if filtered else "no runs yet; onrecord run SCRIPT makes one")
+        narrate(_nothing(workspace, experiment, filtered=bool(filtered), archived=archived))
     elif fields is None:
         _print_table(workspace, listed, live=as_of is None)
     else:
@@ -97,12 +100,24 @@ def command(
         narrate("there are more; -n N or --all shows them")
 
 
+def _nothing(workspace: Workspace, experiment: str | None, *, filtered: bool, archived: bool) -> str:
+    if archived:
+        return "no archived runs"
+    if workspace.query.runs(experiment=experiment, archived=True, limit=1):
+        return "no runs but archived ones; onrecord ls --archived lists them"
+    return "no runs" if filtered else "no runs yet; onrecord run SCRIPT makes one"
+
+
 def _plainly(workspace: Workspace, wanted: _Wanted) -> _Listed:
     # Without a filter nothing of its language is imported.
     limit = wanted.limit or wanted.usual
     # One more than is shown tells whether there are more.
     rows = workspace.query.runs(
-        experiment=wanted.experiment, status=wanted.status, tags=wanted.tags, limit=-1 if limit is None else limit + 1
+        experiment=wanted.experiment,
+        status=wanted.status,
+        tags=wanted.tags,
+        archived=wanted.archived,
+        limit=-1 if limit is None else limit + 1,
     )
     return _Listed(rows[:limit], workspace.query, limit is not None and len(rows) > limit)
 
@@ -115,7 +130,15 @@ def _searched(workspace: Workspace, wanted: _Wanted) -> _Listed:
 
 
 def _combined(parsed: Filter, wanted: _Wanted) -> Filter:
-    from onrecord.ledger.filter_tree import And, Compare, Exists, Field, Node
+    from onrecord.ledger.filter_tree import (
+        ARCHIVED,
+        And,
+        Compare,
+        Exists,
+        Field,
+        Node,
+        with_active_only,
+    )
 
     parts: list[Node] = [] if parsed.where is None else [parsed.where]
     for column, value in (("experiment", wanted.experiment), ("status", wanted.status)):
@@ -124,7 +147,9 @@ def _combined(parsed: Filter, wanted: _Wanted) -> Filter:
     for name, value in wanted.tags.items():
         field = Field("tags", name)
         parts.append(Exists(field) if value is None else Compare(field, "=", value))
-    return parsed._replace(where=And(tuple(parts)) if parts else None)
+    if wanted.archived:
+        parts.append(Compare(ARCHIVED, "=", 1))
+    return with_active_only(parsed._replace(where=And(tuple(parts)) if parts else None))
 
 
 class _Fields(NamedTuple):
@@ -145,10 +170,12 @@ def _fields(listed: _Listed, shown: str) -> _Fields:
 
 def _documents(workspace: Workspace, listed: _Listed, fields: _Fields | None, *, live: bool) -> list[dict[str, Any]]:
     facts = listed.query.facts([row.run_id for row in listed.rows])
+    said = _descriptions(listed)
     documents = []
     for row in listed.rows:
         known = facts[row.run_id]
         document = run_document(workspace, row, known.tags, known.properties, live=live)
+        document["description"] = said.get(row.run_id, "")
         if fields is not None:
             document["columns"] = {
                 name: _plain(value) for name, value in zip(fields.names, fields.values[row.run_id], strict=True)
@@ -164,18 +191,27 @@ def _plain(value: Any) -> Any:
 
 def _print_table(workspace: Workspace, listed: _Listed, *, live: bool) -> None:
     facts: dict[str, Facts] = listed.query.facts([row.run_id for row in listed.rows])
-    table = [["RUN", "STATUS", "NAME", "CREATED", "DURATION", "EXIT", "TAGS"]]
+    said = _descriptions(listed)
+    table = [["RUN", "STATUS", "NAME", "CREATED", "DURATION", "EXIT", "TAGS", *["DESCRIPTION"] * bool(said)]]
     shorten = short_ids([row.run_id for row in listed.rows])
     for row in listed.rows:
         exit_code = "-" if row.exit_code is None else str(row.exit_code)
+        words = [printable(said.get(row.run_id, "").partition("\n")[0])] if said else []
         marks = " ".join(f"{key}={value}" if value else key for key, value in facts[row.run_id].tags.items())
         status = status_of(workspace, row) if live else row.status
         table.append(
             [shorten[row.run_id], status, _name(row), ago(row.created_at),
              duration(row.duration_seconds),
-             exit_code, printable(marks)]
+             exit_code, printable(marks), *words]
         )  # fmt: skip
     _print_lines(table, right=frozenset({4, 5}), dim=6)
+
+
+def _descriptions(listed: _Listed) -> dict[str, str]:
+    from onrecord.ledger.filter_tree import Field
+
+    values = listed.query.values([row.run_id for row in listed.rows], [Field("runs", "description")])
+    return {run_id: str(text) for run_id, (text,) in values.items() if text}
 
 
 def _print_fields(workspace: Workspace, listed: _Listed, fields: _Fields, *, live: bool) -> None:

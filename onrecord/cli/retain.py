@@ -13,6 +13,7 @@ from onrecord.cli.text import ago, columns, counted, narrate, printable, size
 
 if TYPE_CHECKING:
     from onrecord.ledger.query import RunRow
+    from onrecord.workspace import Workspace
 
 
 @click.command()
@@ -34,6 +35,8 @@ def command(
         for row in workspace.query.runs(experiment=experiment, status=state_named(status))
         if row.ended and not row.erased and (row.ended_at or row.created_at) < limit
     ]
+    if files:
+        rows = _without_models(workspace, rows)
     if not as_json:
         _list(rows)
     objects = freed = 0
@@ -51,6 +54,16 @@ def command(
     elif rows and not dry_run:
         gone = f", {counted(objects, 'object')} ({size(freed)})" if files else ""
         narrate(f"erased {counted(len(rows), 'run')}{gone}")
+
+
+def _without_models(workspace: Workspace, rows: list[RunRow]) -> list[RunRow]:
+    from onrecord.model_registry import models
+
+    of_models = {model.run for model in models(workspace)}
+    kept = [row for row in rows if row.run_id in of_models]
+    if kept:
+        narrate(f"kept: {counted(len(kept), 'run')} whose files models are made of; onrecord models ls")
+    return [row for row in rows if row.run_id not in of_models]
 
 
 def _list(rows: list[RunRow]) -> None:

@@ -8,7 +8,7 @@ import click
 
 from onrecord.cli.common import json_option, open_run, print_json, run_argument
 from onrecord.cli.text import Style, duration, local_time, metric, printable
-from onrecord.documents import run_document, status_of
+from onrecord.documents import note_document, run_document, status_of
 from onrecord.ledger.events import PayloadErased, RunImported
 from onrecord.run import Run
 
@@ -22,7 +22,9 @@ def command(run: str, as_json: bool) -> None:
     query = found.workspace.query
     if as_json:
         row = query.run(found.id)
-        print_json(run_document(found.workspace, row, query.tags(row.run_id)[row.run_id], found.get_properties()))
+        document = run_document(found.workspace, row, query.tags(row.run_id)[row.run_id], found.get_properties())
+        notes = [note_document(note) for note in found.notes]
+        print_json({**document, "description": found.description, "notes": notes})
     else:
         _print(found)
 
@@ -47,6 +49,7 @@ def _print(run: Run) -> None:
         ("started", local_time(row.started_at)),
         ("ended", " ".join(part for part in (local_time(row.ended_at), ended) if part)),
         ("duration", duration(row.duration_seconds)),
+        *([("archived", local_time(row.archived_at))] if row.archived_at is not None else []),
     ]
     for name, value in facts:
         print(f"  {style.dim(name.ljust(12))} {value}")
@@ -54,12 +57,28 @@ def _print(run: Run) -> None:
         print(f"  {style.dim('why'.ljust(12))} {style.red(printable(row.error['message']))}")
     for warning in run.get_warnings():
         print(f"  {style.dim('warning'.ljust(12))} {printable(warning)}")
+    _print_words(style, run)
     _print_pairs(style, "tags", run.get_tags())
     _print_pairs(style, "properties", run.workspace.query.properties(run.id)[run.id])
     _print_pairs(style, "metrics", {name: _metric(value) for name, value in run.get_metrics().items()})
     names = run.get_file_names()
     if names:
         print(f"{style.bold('files')}\n  {len(names):,}, listed by: onrecord files {row.run_id[:10]}")
+
+
+def _print_words(style: Style, run: Run) -> None:
+    description, notes = run.description, run.notes
+    if description:
+        print(style.bold("description"))
+        for line in description.split("\n"):
+            print(f"  {printable(line)}".rstrip())
+    if notes:
+        print(style.bold("notes"))
+    for note in notes:
+        first, *more = note.text.split("\n")
+        print(f"  {style.dim(printable(f'{local_time(note.at)} {note.author}'))}  {printable(first)}".rstrip())
+        for line in more:
+            print(f"    {printable(line)}".rstrip())
 
 
 def _custody(run: Run) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
@@ -74,14 +75,18 @@ def test_what_an_event_of_a_later_version_may_name_stays(tmp_path: Path) -> None
 def test_every_event_that_names_objects_is_read_the_same_by_all(tmp_path: Path) -> None:
     found = workspace(tmp_path / "a")
     run = recorded(found)
+    run.upload_file("given", io.BytesIO(b"given"))
+    assert references_in(found.journal, without=[run.id]) == References()
+    run.register_model("m", "given")
+    run.register_model("m", "given").delete()
     named = references_in(found.journal)
     one_by_one = References()
-    for event in found.journal.read(run.id):
+    for event in found.journal.read():
         one_by_one.take_event(event.event)
     assert named == one_by_one
     assert named.contents and named.snapshots and not named.possible
-    assert references_in(found.journal, without=[run.id]) == References()
-    assert {event.type for event in found.journal.read(run.id)} >= NAMING
+    assert set(named.models) == {("m", 1)}
+    assert {event.type for event in found.journal.read()} >= NAMING
     result = verify(found)
     assert result.objects == objects(found)
 

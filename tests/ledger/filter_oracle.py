@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from onrecord.ledger.arguments import number
 from onrecord.ledger.filter_tree import (
@@ -26,15 +26,28 @@ from onrecord.ledger.query import Facts, RunRow
 _ASCII = {upper: upper + 32 for upper in range(65, 91)}
 
 
+class Said(NamedTuple):
+    """What people said of a run; None where they said nothing."""
+
+    description: str | None
+    notes: str | None
+    archived: int
+
+
 class Oracle:
     """Runs with their facts; `parents` gives the parent of each run that has one."""
 
     def __init__(
-        self, rows: list[RunRow], facts: Mapping[str, Facts], measures: Mapping[tuple[str, str, str], Any]
+        self,
+        rows: list[RunRow],
+        facts: Mapping[str, Facts],
+        measures: Mapping[tuple[str, str, str], Any],
+        said: Mapping[str, Said],
     ) -> None:
         self.rows = rows
         self.facts = facts
         self.measures = measures
+        self.said = said
         self.parents = {row.run_id: row.parent for row in rows if row.parent}
 
     def answer(self, wanted: Filter) -> list[str]:
@@ -111,6 +124,8 @@ class Oracle:
             return text if text is None or number(text) is None else number(text)
         if field.table in ("tags", "properties"):
             return getattr(facts, field.table).get(field.name)
+        if field.name in Said._fields:
+            return getattr(self.said[row.run_id], field.name)
         return _column(field.name, row)
 
     def says(self, text: str, row: RunRow) -> bool:
@@ -118,7 +133,9 @@ class Oracle:
         words = re.findall(r"[a-z0-9]+", text.lower())
         tags = " ".join(f"{name} {value}" for name, value in self.facts[row.run_id].tags.items())
         error = "\n".join((row.error or {}).values())
-        for place in (row.name, row.experiment, "train.py", tags, error):
+        said = self.said[row.run_id]
+        words_of = (row.name, row.experiment, "train.py", tags, error, said.description or "", said.notes or "")
+        for place in words_of:
             heard = re.findall(r"[a-z0-9]+", place.lower())
             for start in range(len(heard) - len(words) + 1):
                 some = heard[start : start + len(words)]

@@ -157,6 +157,7 @@ COLUMNS = {
     "seq": "100", "head": "9", "experiment": "'other'", "number": "7", "name": "'x'", "run_type": "'x'",
     "parent": "'x'", "status": "'Failed'", "created_at": "1", "started_at": "NULL", "ended_at": "1", "exit_code": "1",
     "signal": "9", "error": "'{}'", "snapshot_id": "'x'", "sealed": "0",
+    "archived_at": "1",
 }  # fmt: skip
 
 

@@ -7,13 +7,23 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from filter_oracle import Oracle
+from filter_oracle import Oracle, Said
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_ledger import journal, metrics, run_id, series, submitted
 
 from onrecord.ledger import search
-from onrecord.ledger.events import PropertiesAdded, RunCanceled, RunFailed, RunRunning
+from onrecord.ledger.events import (
+    ExperimentArchived,
+    PropertiesAdded,
+    RunArchived,
+    RunCanceled,
+    RunDescribed,
+    RunFailed,
+    RunNoted,
+    RunRunning,
+)
+from onrecord.ledger.experiments import say
 from onrecord.ledger.filter_fields import COLUMNS, MEASURES
 from onrecord.ledger.filter_tree import (
     And,
@@ -53,8 +63,15 @@ def fill(book: Journal) -> None:
             parent=parent,
             snapshot_id=chance.choice((None, "ab" * 32)),
         )
-        book.append(run, [begin, *_middle(chance), *_end(chance)])
+        book.append(run, [begin, *_middle(chance), *_end(chance), *_words_of(place)])
         made.append(run)
+    say(book, ExperimentArchived(name="Other"))
+
+
+def _words_of(place: int) -> list[Any]:
+    found: list[Any] = [RunDescribed(description=TEXTS[place % len(TEXTS)])] if place % 3 == 0 else []
+    found += [RunNoted(text=f"note {number} of it", by="ada") for number in range(place % 4 - 1)]
+    return [*found, RunArchived()] if place % 5 == 0 else found
 
 
 def _middle(chance: random.Random) -> list[Any]:
@@ -102,7 +119,15 @@ def oracle(full: Journal) -> Oracle:
                 "count": len(values), "last_step": steps[-1],
             }  # fmt: skip
             measures.update({(run, name, measure): value for measure, value in found.items()})
-    return Oracle(rows, facts, measures)
+    said = {
+        row.run_id: Said(
+            query.description(row.run_id) or None,
+            "\n".join(note.text for note in query.notes(row.run_id)) or None,
+            int(row.archived_at is not None or row.experiment == "Other"),
+        )
+        for row in rows
+    }
+    return Oracle(rows, facts, measures, said)
 
 
 _entries = st.builds(Field, st.sampled_from(("params", "tags", "properties")), st.sampled_from(KEYS))
@@ -113,7 +138,9 @@ _numeric = st.builds(
     Field, st.just("runs"), st.sampled_from(("number", "exit_code", "signal", "created", "started", "duration"))
 )
 _texts = st.builds(
-    Field, st.just("runs"), st.sampled_from(("name", "experiment", "type", "snapshot_id", "error", "error_code"))
+    Field,
+    st.just("runs"),
+    st.sampled_from(("name", "experiment", "type", "snapshot_id", "error", "error_code", "description", "notes")),
 )
 _params = st.builds(Field, st.just("params"), st.sampled_from(KEYS))
 _columns = st.builds(Field, st.just("runs"), st.sampled_from(list(COLUMNS)))
@@ -127,7 +154,21 @@ _number = st.one_of(
 )
 _runs = st.integers(0, RUNS - 1).map(lambda place: run_id(1000 + place))
 _words = st.sampled_from(
-    ("out of mem", "cuda", "of", "OUT", "a", "second try", "train py", "e1", "a 0 5", "lost", "nothing here")
+    (
+        "out of mem",
+        "cuda",
+        "of",
+        "OUT",
+        "a",
+        "second try",
+        "train py",
+        "e1",
+        "a 0 5",
+        "lost",
+        "nothing here",
+        "note 1 of",
+        "ada",
+    )
 )
 _leaves = st.one_of(
     st.builds(Compare, st.one_of(_numeric, _metrics, _params), _operators, _number),
@@ -135,6 +176,7 @@ _leaves = st.one_of(
     st.builds(
         Compare, st.just(Field("runs", "status")), st.just("="), st.sampled_from(("Failed", "Running", "Canceled"))
     ),
+    st.builds(Compare, st.just(Field("runs", "archived")), st.just("="), st.sampled_from((0, 1))),
     st.builds(Compare, st.sampled_from((Field("runs", "parent"), Field("runs", "run_id"))), st.just("="), _runs),
     st.builds(OneOf, _metrics, st.lists(_number, min_size=1, max_size=4).map(tuple)),
     st.builds(OneOf, _params, st.lists(st.one_of(_number, _text), min_size=1, max_size=4).map(tuple)),

@@ -140,7 +140,7 @@ def test_spans_are_read_to_the_microsecond() -> None:
     [
         ('experimnt = "x"', 0, "did you mean 'experiment'"),
         ("name = x and metric.loss < 1", 13, "did you mean 'metrics.loss'"),
-        ("nonsense = 1", 0, "fields are run_id, name"),
+        ("qqq = 1", 0, "fields are run_id, name"),
         ("status = complete", 9, "did you mean 'Completed'"),
         ("status = xyz", 9, "a run is NotStarted"),
         ("status = NotResponding", 9, "is not stored"),

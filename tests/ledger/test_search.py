@@ -199,7 +199,8 @@ def test_the_index_that_leads_to_few_runs_is_used_and_nothing_is_sorted_that_it_
     plans: list[str] = []
 
     def fetch(sql: str, values: Sequence[object] = ()) -> list[Any]:
-        if " AS r" in sql and "count(*)" not in sql:
+        # Neither what counts, nor what finds @last.
+        if " AS r" in sql and "count(*)" not in sql and not sql.startswith("SELECT run_id "):
             plans.append("\n".join(row[3] for row in Journal.fetch(full, f"EXPLAIN QUERY PLAN {sql}", values)))
         return Journal.fetch(full, sql, values)
 
