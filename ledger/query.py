@@ -328,17 +328,22 @@ class Query:
         sql = "SELECT name, value FROM experiment_tags WHERE experiment = ? ORDER BY 1"
         return dict(self._journal.fetch(sql, (experiment,)))
 
-    def description(self, run_id: str) -> str:
-        """What is said of a run; empty where nothing is."""
+    def descriptions(self, run_ids: Sequence[str]) -> dict[str, str]:
+        """What is said of these runs, without those of which nothing is."""
         self._journal.catch_up()
-        rows = self._journal.fetch("SELECT text FROM descriptions WHERE run_id = ?", (run_id,))
-        return str(rows[0][0]) if rows else ""
+        sql = "SELECT run_id, text FROM json_each(?) AS asked JOIN descriptions ON run_id = asked.value"
+        return dict(self._journal.fetch(sql, (json.dumps(list(run_ids)),)))
 
-    def notes(self, run_id: str) -> list[NoteRow]:
-        """The notes about a run, oldest first."""
+    def notes(self, run_ids: Sequence[str]) -> dict[str, list[NoteRow]]:
+        """The notes about each of these runs, oldest first."""
         self._journal.catch_up()
-        sql = "SELECT text, author, at FROM notes WHERE run_id = ? ORDER BY seq"
-        return [NoteRow(*row) for row in self._journal.fetch(sql, (run_id,))]
+        found: dict[str, list[NoteRow]] = {run_id: [] for run_id in run_ids}
+        sql = (
+            "SELECT run_id, text, author, at FROM json_each(?) AS asked JOIN notes ON run_id = asked.value ORDER BY seq"
+        )
+        for run_id, *note in self._journal.fetch(sql, (json.dumps(list(run_ids)),)):
+            found[run_id].append(NoteRow(*note))
+        return found
 
     def unfinished(self) -> list[RunRow]:
         """Runs that have not ended, newest first."""

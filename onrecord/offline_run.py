@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from onrecord.metric_values import checked_name, checked_step, checked_value
+from onrecord.offline_files import OfflineFiles
 from onrecord.tag_names import checked_tags
 
 _said: set[int] = set()
 
 
-class OfflineRun:
+class OfflineRun(OfflineFiles):
     """Takes what a submitted run takes and gives it back, until the process ends."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.id = f"OfflineRun_{uuid.uuid4()}"
         self.experiment = None
         self.number = 0
@@ -99,27 +101,6 @@ class OfflineRun:
         """Add properties; the first value of a name stays."""
         for key, value in properties.items():
             self._properties.setdefault(str(key), str(value))
-
-    def get_file_names(self) -> list[str]:
-        """Files below `outputs/` and `logs/` of the current folder, which a submitted run would keep."""
-        return sorted(
-            path.as_posix() for folder in ("outputs", "logs") for path in Path(folder).rglob("*") if path.is_file()
-        )
-
-    def download_file(self, name: str, output_file_path: str | os.PathLike[str] | None = None) -> Path:
-        """Copy a file of the current folder."""
-        import shutil
-
-        destination = Path(output_file_path if output_file_path is not None else Path(name).name)
-        if destination.is_dir():
-            destination = destination / Path(name).name
-        if destination.absolute() != Path(name).absolute():
-            shutil.copyfile(name, destination)
-        return destination
-
-    def read_file(self, name: str) -> bytes:
-        """The content of a file of the current folder."""
-        return Path(name).read_bytes()
 
     def cancel(self) -> None:
         """Nothing to cancel: the script ends when it ends."""

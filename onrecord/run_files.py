@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from onrecord.ledger.query import FileRow
     from onrecord.uploading import Given
 
-Item = TypeVar("Item")
+One = TypeVar("One")
+Other = TypeVar("Other")
 
 
 class RunFiles(RunHandle):
@@ -56,10 +57,8 @@ class RunFiles(RunHandle):
         """
         from onrecord.uploading import Upload, upload
 
-        names, paths = _listed("names", names), _listed("paths", paths)
-        if len(names) != len(paths):
-            raise _unequal("names", len(names), "paths", len(paths))
-        return upload(self.workspace, self.id, [Upload(*pair) for pair in zip(names, paths, strict=True)])
+        pairs = paired("names", names, "paths", paths)
+        return upload(self.workspace, self.id, [Upload(*pair) for pair in pairs])
 
     def upload_folder(
         self, name: str, path: str | os.PathLike[str], datastore_name: str | None = None
@@ -119,16 +118,11 @@ class RunFiles(RunHandle):
             raise self._no_such_file(start, f"run {self.id} has no file whose name begins with '{start}'")
         folder = Path(output_directory if output_directory is not None else "")
         if output_paths is not None:
-            paths = [folder / path for path in _listed("output_paths", output_paths)]
-            if len(paths) != len(rows):
-                raise _unequal("output_paths", len(paths), "files", len(rows))
+            pairs = [(row, folder / path) for row, path in paired("files", rows, "output_paths", output_paths)]
         else:
-            paths = [_place(folder, row.name, "" if append_prefix else start) for row in rows]
-        download(
-            self.workspace.store,
-            [Download(row.digest, row.size, path) for row, path in zip(rows, paths, strict=True)],
-        )
-        return paths
+            pairs = [(row, _place(folder, row.name, "" if append_prefix else start)) for row in rows]
+        download(self.workspace.store, [Download(row.digest, row.size, path) for row, path in pairs])
+        return [path for _, path in pairs]
 
     def get_all_logs(self, destination: str | os.PathLike[str] | None = None) -> list[Path]:
         """Copy its logs (`logs/…`) below a folder, by default one with the run's id; returns their paths."""
@@ -213,23 +207,24 @@ class RunFiles(RunHandle):
         )
 
 
-def _listed(field: str, given: Sequence[Item]) -> list[Item]:
-    # The characters of one name are no list of names.
-    if isinstance(given, str | bytes | os.PathLike):
+def paired(one: str, ones: Sequence[One], other: str, others: Sequence[Other]) -> list[tuple[One, Other]]:
+    """The items of two lists of these names, each with its own. Raises UnequalLists."""
+    for name, given in ((one, ones), (other, others)):
+        # The characters of one name are no list of names.
+        if isinstance(given, str | bytes | os.PathLike):
+            raise UnequalLists(
+                f"{name} is one value, and a list is needed", next_step=f"{name}=[{given!r}]", names=name, found=1
+            )
+    ones, others = list(ones), list(others)
+    if len(ones) != len(others):
         raise UnequalLists(
-            f"{field} is one value, and a list is needed", next_step=f"{field}=[{given!r}]", names=field, found=1
+            f"there are {len(ones):,} {one} and {len(others):,} {other}",
+            why="each of the first goes with one of the second",
+            next_step=f"as many {one} as {other}",
+            names=one,
+            found=len(ones),
         )
-    return list(given)
-
-
-def _unequal(one: str, count: int, other: str, other_count: int) -> UnequalLists:
-    return UnequalLists(
-        f"there are {count:,} {one} and {other_count:,} {other}",
-        why="each of the first goes with one of the second",
-        next_step=f"as many {one} as {other}",
-        names=one,
-        found=count,
-    )
+    return list(zip(ones, others, strict=True))
 
 
 def _place(folder: Path, name: str, dropped: str) -> Path:

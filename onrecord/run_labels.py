@@ -36,7 +36,7 @@ class RunLabels(RunHandle):
     @property
     def description(self) -> str:
         """What is said of it; empty where nothing is."""
-        return self.workspace.query.description(self.id)
+        return self.workspace.query.descriptions([self.id]).get(self.id, "")
 
     @description.setter
     def description(self, text: str | None) -> None:
@@ -49,7 +49,7 @@ class RunLabels(RunHandle):
     @property
     def notes(self) -> list[NoteRow]:
         """Notes about it, oldest first: `text`, `author`, and `at` in microseconds since the epoch, UTC."""
-        return self.workspace.query.notes(self.id)
+        return self.workspace.query.notes([self.id])[self.id]
 
     def add_note(self, text: str) -> None:
         """Add a note, with the time and the name of whoever runs this process. Raises TooLong, BadText."""

@@ -9,7 +9,7 @@ import click
 
 from onrecord.cli.common import json_option, open_workspace, print_json, state_named
 from onrecord.cli.text import Style, ago, columns, duration, fitted, narrate, printable
-from onrecord.documents import run_document, status_of
+from onrecord.documents import note_document, run_document, status_of
 from onrecord.tag_names import checked_tags
 from onrecord.workspace import Workspace
 
@@ -170,12 +170,14 @@ def _fields(listed: _Listed, shown: str) -> _Fields:
 
 def _documents(workspace: Workspace, listed: _Listed, fields: _Fields | None, *, live: bool) -> list[dict[str, Any]]:
     facts = listed.query.facts([row.run_id for row in listed.rows])
-    said = _descriptions(listed)
+    said = listed.query.descriptions([row.run_id for row in listed.rows])
+    notes = listed.query.notes([row.run_id for row in listed.rows])
     documents = []
     for row in listed.rows:
         known = facts[row.run_id]
         document = run_document(workspace, row, known.tags, known.properties, live=live)
         document["description"] = said.get(row.run_id, "")
+        document["notes"] = [note_document(note) for note in notes[row.run_id]]
         if fields is not None:
             document["columns"] = {
                 name: _plain(value) for name, value in zip(fields.names, fields.values[row.run_id], strict=True)
@@ -191,7 +193,7 @@ def _plain(value: Any) -> Any:
 
 def _print_table(workspace: Workspace, listed: _Listed, *, live: bool) -> None:
     facts: dict[str, Facts] = listed.query.facts([row.run_id for row in listed.rows])
-    said = _descriptions(listed)
+    said = listed.query.descriptions([row.run_id for row in listed.rows])
     table = [["RUN", "STATUS", "NAME", "CREATED", "DURATION", "EXIT", "TAGS", *["DESCRIPTION"] * bool(said)]]
     shorten = short_ids([row.run_id for row in listed.rows])
     for row in listed.rows:
@@ -205,13 +207,6 @@ def _print_table(workspace: Workspace, listed: _Listed, *, live: bool) -> None:
              exit_code, printable(marks), *words]
         )  # fmt: skip
     _print_lines(table, right=frozenset({4, 5}), dim=6)
-
-
-def _descriptions(listed: _Listed) -> dict[str, str]:
-    from onrecord.ledger.filter_tree import Field
-
-    values = listed.query.values([row.run_id for row in listed.rows], [Field("runs", "description")])
-    return {run_id: str(text) for run_id, (text,) in values.items() if text}
 
 
 def _print_fields(workspace: Workspace, listed: _Listed, fields: _Fields, *, live: bool) -> None:

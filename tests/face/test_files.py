@@ -25,6 +25,7 @@ from onrecord.file_names import BadFileName
 from onrecord.ledger.events import FileRecorded, FileRemoved, RunCompleted, RunRunning, RunSubmitted
 from onrecord.ledger.ids import encode, new_id
 from onrecord.ledger.read_models import differences
+from onrecord.offline_run import OfflineRun
 from onrecord.run_errors import BadMode, UnequalLists, UnknownFile
 from onrecord.snapshot.errors import ObjectCorrupt
 from onrecord.snapshot.partial import partial_of, remove_leftovers
@@ -301,7 +302,7 @@ def test_files_are_chosen_by_how_their_names_begin(tmp_path: Path, monkeypatch: 
     with pytest.raises(UnknownFile, match="begins with 'outpust'") as unknown:
         run.download_files("outpust")
     assert "outputs/model.pkl" in unknown.value.candidates
-    with pytest.raises(UnequalLists, match="1 output_paths and 2 files"):
+    with pytest.raises(UnequalLists, match="2 files and 1 output_paths"):
         run.download_files("logs/", output_paths=["one"])
     with pytest.raises(BadDestination, match="two files would be written"):
         run.download_files("logs/", to, output_paths=["one", "one"])
@@ -450,3 +451,25 @@ def test_damage_is_found_before_the_first_byte_is_read(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(ObjectCorrupt):
         run.open("large")
+
+
+def test_a_script_that_is_started_by_hand_gives_files_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project(tmp_path, {"outputs/here.txt": "here", "folder/a": "a"}))
+    run = OfflineRun()
+    run.upload_file("outputs/given.txt", io.BytesIO(b"given"))
+    run.upload_files(["x"], ["outputs/here.txt"])
+    run.upload_folder("all", "folder")
+    assert run.get_file_names() == ["all/a", "outputs/given.txt", "outputs/here.txt", "x"]
+    assert run.read_file("outputs/given.txt") == b"given"
+    with run.open("x", "r") as file:
+        assert file.read() == "here"
+    assert run.download_files("all/", "to") == [Path("to/all/a")]
+    assert Path("to/all/a").read_text() == "a"
+    run.description = "said"
+    run.add_note("noted")
+    assert [note.text for note in run.notes] == ["noted"]
+    run.register_model("m", "x", tags={"a": 1})
+    with pytest.raises(BadFileName):
+        run.upload_file("../x", io.BytesIO())
+    with pytest.raises(TypeError):
+        run.upload_files(["a"], [])

@@ -90,7 +90,7 @@ def test_labels_replay_to_the_same_tables_and_are_proven(
         assert verify(folder).findings == []
     # As it was: after the events that the run was made of.
     then = folder.query.at(7)
-    assert (then.run(run.id).display_name, then.notes(run.id)) == ("exp_1", [])
+    assert (then.run(run.id).display_name, then.notes([run.id])[run.id]) == ("exp_1", [])
 
 
 @pytest.mark.parametrize(

@@ -121,8 +121,8 @@ def oracle(full: Journal) -> Oracle:
             measures.update({(run, name, measure): value for measure, value in found.items()})
     said = {
         row.run_id: Said(
-            query.description(row.run_id) or None,
-            "\n".join(note.text for note in query.notes(row.run_id)) or None,
+            query.descriptions([row.run_id]).get(row.run_id),
+            "\n".join(note.text for note in query.notes([row.run_id])[row.run_id]) or None,
             int(row.archived_at is not None or row.experiment == "Other"),
         )
         for row in rows
