@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from face_make import clean_environment, project, run_to_end, wait_until
+from recorded_make import killed_at
 
 from onrecord import Run, Workspace
 from onrecord.collecting import collect
@@ -267,6 +268,21 @@ def test_writers_beside_each_other_lose_nothing(tmp_path: Path) -> None:
     versions = run.file_versions("shared")
     assert all(one.digest != other.digest for one, other in pairwise(versions))
     assert verify(run.workspace).findings == []
+
+
+@pytest.mark.parametrize("line", [3, 12, 20, 26, 32, 40])
+def test_a_killed_upload_has_happened_as_a_whole_or_not_at_all(tmp_path: Path, line: int) -> None:
+    run = ended_run(tmp_path)
+    run.workspace.close()
+
+    def give() -> None:
+        Workspace(tmp_path).get_run(run.id).upload_files(["a", "b"], [io.BytesIO(b"a"), io.BytesIO(os.urandom(LARGE))])
+
+    killed = killed_at(line, ("onrecord/uploading.py", "ledger/append.py"), give)
+    assert run.get_file_names() in (([], ["a", "b"]) if killed else (["a", "b"],))
+    assert verify(run.workspace).findings == []
+    give()
+    assert run.get_file_names() == ["a", "b"]
 
 
 # ---- taking ------------------------------------------------------------------------------------------
