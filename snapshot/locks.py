@@ -54,12 +54,12 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
         lock.release()
 
 
-def claim(path: Path, mode: int = 0o600) -> int:
+def claim(path: Path) -> int:
     """Make a new file that is locked from its first moment; returns its descriptor, open for writing.
 
     FileExistsError when the name is taken, FileNotFoundError when a cleaner removed it in between.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     fcntl.flock(fd, fcntl.LOCK_EX)
     if os.fstat(fd).st_nlink == 0:
         os.close(fd)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from onrecord.snapshot.locks import claim, try_claim
+from onrecord.snapshot.locks import try_claim, try_lock
 
 _PARTIAL = re.compile(r"\..*\.[0-9a-f]{8}\.partial", re.DOTALL)
 # What is added to a name must not make it longer than any file system takes: 255 bytes.
@@ -24,8 +24,7 @@ def partial_of(destination: Path) -> Path:
 @contextmanager
 def arriving(destination: Path) -> Iterator[int]:
     """A descriptor to write into; after the block the file has its name, or, on an error, is gone."""
-    partial = partial_of(destination)
-    fd = _claimed(partial)
+    partial, fd = _claimed(destination)
     try:
         yield fd
         partial.replace(destination)
@@ -36,14 +35,22 @@ def arriving(destination: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def _claimed(partial: Path) -> int:
+def _claimed(destination: Path) -> tuple[Path, int]:
     while True:
-        # Removed at its first moment, by who took it for a leftover: made again.
-        with suppress(FileNotFoundError):
-            if partial.parent.is_dir():
-                return claim(partial, 0o666)
-        if not partial.parent.is_dir():
-            raise FileNotFoundError(2, os.strerror(2), os.fspath(partial.parent))
+        partial = partial_of(destination)
+        fd = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        if _is_held(fd):
+            return partial, fd
+        # Taken at its first moment for a leftover, by somebody who removes it.
+        os.close(fd)
+
+
+def _is_held(fd: int) -> bool:
+    try:
+        return try_lock(fd) and os.fstat(fd).st_nlink > 0
+    except OSError:
+        # A file system without locks, on which nobody can take it for a leftover either.
+        return True
 
 
 def remove_leftovers(folder: Path) -> int:
