@@ -271,10 +271,14 @@ class Query:
         experiment: str | None = None,
         status: str | None = None,
         tags: Mapping[str, str | None] | None = None,
+        children: bool = True,
         limit: int = -1,
     ) -> list[RunRow]:
-        """Runs, newest first. A tag with the value None asks only that the tag is there; all must hold."""
-        conditions, values = ["1"], list[Any]()
+        """Runs, newest first. A tag with the value None asks only that the tag is there; all must hold.
+
+        Without `children` those that were started from another run are left out.
+        """
+        conditions, values = ["1" if children else "parent IS NULL"], list[Any]()
         if experiment is not None:
             conditions.append("experiment = ?")
             values.append(experiment)
@@ -297,8 +301,60 @@ class Query:
         return [_row(row) for row in rows]
 
     def experiments(self) -> list[str]:
-        """Names of the experiments that have runs, sorted."""
-        return [str(row[0]) for row in self._journal.fetch("SELECT DISTINCT experiment FROM runs ORDER BY 1")]
+        """Names of the experiments that have runs, sorted; not that of erased runs, which is empty."""
+        # From one name to the next in the index: DISTINCT would look at every run.
+        rows = self._journal.fetch(
+            "WITH RECURSIVE names(name) AS (SELECT min(experiment) FROM runs WHERE experiment > '' UNION ALL"
+            " SELECT (SELECT min(experiment) FROM runs WHERE experiment > name) FROM names WHERE name IS NOT NULL)"
+            " SELECT name FROM names WHERE name IS NOT NULL"
+        )
+        return [str(row[0]) for row in rows]
+
+    def has_children(self, run_id: str) -> bool:
+        """Whether another run was started from it."""
+        return bool(self._journal.fetch("SELECT 1 FROM runs WHERE parent = ? LIMIT 1", (run_id,)))
+
+    def children(self, run_id: str, status: str | None = None, *, limit: int = -1) -> list[RunRow]:
+        """The runs that were started from it, the newest first; those in one state where it is given."""
+        rows = self._journal.fetch(
+            f"SELECT {_COLUMNS} FROM runs INDEXED BY runs_parent WHERE parent = ?"  # noqa: S608
+            " AND status = ifnull(?, status) ORDER BY seq DESC LIMIT ?",
+            (run_id, status, limit),
+        )
+        return [_row(row) for row in rows]
+
+    def unfinished_children(self, run_id: str) -> list[RunRow]:
+        """Those of its children that have not ended, the newest first; costs by the unfinished runs of all."""
+        return [row for row in self.unfinished() if row.parent == run_id]
+
+    def children_by_status(self, run_id: str) -> dict[str, int]:
+        """How many children it has in each state."""
+        rows = self._journal.fetch(
+            "SELECT status, count(*) FROM runs INDEXED BY runs_parent WHERE parent = ? GROUP BY 1 ORDER BY 1", (run_id,)
+        )
+        return {str(status): int(count) for status, count in rows}
+
+    def child_counts(self, run_ids: Sequence[str], most: int = 1000) -> dict[str, int]:
+        """How many children these runs have, each counted to `most`; those without any are left out."""
+        rows = self._journal.fetch(
+            "SELECT asked.value, (SELECT count(*) FROM (SELECT 1 FROM runs WHERE parent = asked.value LIMIT ?)) AS n"
+            " FROM json_each(?) AS asked WHERE n > 0",
+            (most, json.dumps(list(run_ids))),
+        )
+        return {str(run_id): int(count) for run_id, count in rows}
+
+    def noted_failure(self, run_id: str) -> dict[str, str] | None:
+        """What a script first said of its own failure: `code`, `message` and perhaps more. Loads no class of events."""
+        rows = self._journal.fetch(
+            "SELECT payload FROM events WHERE stream = ? AND type = 'run.failure_noted' AND payload IS NOT NULL"
+            " ORDER BY rseq LIMIT 1",
+            (id_bytes(run_id),),
+        )
+        try:
+            error = json.loads(rows[0][0]).get("error") if rows else None
+        except (ValueError, RecursionError, AttributeError):
+            return None
+        return {str(key): str(value) for key, value in error.items()} if isinstance(error, dict) else None
 
     def unfinished(self) -> list[RunRow]:
         """Runs that have not ended, newest first."""

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import attrs
 
 from onrecord.ledger.codec import decode
-from onrecord.ledger.events import REGISTRY, AnyEvent, FileRecorded, RunMetrics, RunSubmitted, Unknown
+from onrecord.ledger.events import REGISTRY, AnyEvent, FileRecorded, RunMetrics, RunSubmitted, SnapshotTaken, Unknown
 from onrecord.ledger.ids import decode as id_bytes
 
 if TYPE_CHECKING:
     from onrecord.ledger.journal import Journal
 
-NAMING = frozenset({RunSubmitted.type, FileRecorded.type})
+NAMING = frozenset({RunSubmitted.type, SnapshotTaken.type, FileRecorded.type})
 
 # Of a file's event only the digest is needed; nothing else in such a payload can be spelled like this, because
 # a quotation mark inside of a text is escaped.
@@ -53,7 +53,7 @@ class References:
 
     def take_event(self, event: AnyEvent) -> None:
         """Add what an event names."""
-        if isinstance(event, RunSubmitted) and event.snapshot_id:
+        if isinstance(event, RunSubmitted | SnapshotTaken) and event.snapshot_id:
             self.snapshots.add(event.snapshot_id)
         elif isinstance(event, FileRecorded):
             self.contents.add(event.digest)

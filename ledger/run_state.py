@@ -27,7 +27,8 @@ class RunState:
 
     # In the order of the fields; and what later events can change, and so all that an update has to write.
     COLUMNS: ClassVar[tuple[str, ...]]
-    MUTABLE = ("head", "status", "started_at", "ended_at", "exit_code", "signal", "error", "sealed")
+    MUTABLE = ("head", "status", "started_at", "ended_at", "exit_code", "signal", "error", "snapshot_id",
+               "sealed")  # fmt: skip
 
     seq: int
     run_id: str
@@ -135,6 +136,11 @@ def _ended(state: RunState, recorded: Recorded) -> None:
         state.signal = signal
 
 
+def _snapshot_taken(state: RunState, recorded: Recorded) -> None:
+    if isinstance(event := recorded.event, events.SnapshotTaken) and state.snapshot_id is None:
+        state.snapshot_id = storable(event.snapshot_id)
+
+
 def _sealed(state: RunState, recorded: Recorded) -> None:
     if isinstance(event := recorded.event, events.RunSealed):
         state.sealed = event.count
@@ -149,6 +155,7 @@ _NOTES: dict[str, Callable[[RunState, Recorded], None]] = {
     "run.completed": _ended,
     "run.failed": _ended,
     "run.canceled": _ended,
+    "run.snapshot_taken": _snapshot_taken,
     "run.sealed": _sealed,
 }
 # The events whose content is read here or by the replay of all runs; every other one only counts.

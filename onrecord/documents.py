@@ -35,6 +35,16 @@ def status_of(workspace: Workspace, row: RunRow) -> str:
     return row.status if row.ended or row.status == QUEUED else NOT_RESPONDING
 
 
+def detailed_status_document(run: RunDetails) -> dict[str, str]:
+    """Azure ML's `get_detailed_status()`: what the status is, and what the run waits for or why it failed."""
+    row = run.workspace.query.run(run.id)
+    details = (row.error or {}).get("message", "")
+    if row.status == QUEUED:
+        for recorded in run.workspace.journal.read(run.id):
+            details = getattr(recorded.event, "reason", details) if recorded.type == "run.queued" else details
+    return {"status": status_of(run.workspace, row), "details": details}
+
+
 def run_document(
     workspace: Workspace, row: RunRow, tags: dict[str, str], properties: dict[str, str], *, live: bool = True
 ) -> dict[str, Any]:
@@ -104,6 +114,7 @@ def details_document(run: RunDetails) -> dict[str, Any]:
         "endTimeUtc": iso(row.ended_at),
         "properties": {"ContentSnapshotId": row.snapshot_id or "", **run.get_properties()},
         "tags": run.get_tags(),
+        "parentRunId": row.parent,
         "inputDatasets": [],
         "outputDatasets": [],
         "runDefinition": config,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from onrecord.cli.common import json_option, open_workspace, print_json, state_named
+from onrecord.cli.common import complete_run, json_option, open_workspace, print_json, state_named
 from onrecord.cli.text import Style, ago, columns, duration, fitted, narrate, printable
 from onrecord.documents import run_document, status_of
 from onrecord.tag_names import checked_tags
@@ -33,6 +33,8 @@ class _Wanted(NamedTuple):
     usual: int | None
     after: str | None
     as_of: str | None
+    parent: str | None
+    children: bool
 
 
 class _Listed(NamedTuple):
@@ -49,6 +51,10 @@ class _Listed(NamedTuple):
 @click.option("-e", "--experiment", help="Only runs of this experiment.")
 @click.option("-s", "--status", help="Only runs in this state, for example Failed.")
 @click.option("-t", "--tag", "tags", multiple=True, metavar="KEY[=VALUE]", help="Only runs with this tag; repeatable.")
+@click.option("--parent", metavar="RUN", help="Only runs that were started from this one.", shell_complete=complete_run)
+@click.option(
+    "--children", is_flag=True, help="Also runs that were started from others; of a --parent all generations."
+)
 @click.option(
     "-n", "--limit", type=click.IntRange(1, _MOST), help=f"At most this many (default {_SHOWN}; --json: all)."
 )
@@ -62,6 +68,8 @@ def command(
     experiment: str | None,
     status: str | None,
     tags: tuple[str, ...],
+    parent: str | None,
+    children: bool,
     limit: int | None,
     everything: bool,
     shown: str | None,
@@ -72,21 +80,24 @@ def command(
     """List runs, newest first, or those that FILTER asks for.
 
     For example: onrecord ls 'metrics.loss < 0.5 and params.alpha >= 0.1 and tags.team = a order by metrics.loss'.
+    Runs that were started from another run are listed with --children, with --parent RUN, and with a FILTER, which
+    looks at every run unless it says `parent is null`.
     The language is described in docs/filters.md.
     """
     workspace = open_workspace()
     asked = {key: value if given else None for key, given, value in (tag.partition("=") for tag in tags)}
     checked_tags(asked)
     usual = None if everything or as_json else _SHOWN
-    request = _Wanted(wanted, experiment, state_named(status), asked, limit, usual, after, as_of)
-    plain = wanted is None and after is None and as_of is None
+    if parent is not None:
+        parent = workspace.get_run(parent).id
+    request = _Wanted(wanted, experiment, state_named(status), asked, limit, usual, after, as_of, parent, children)
+    plain = wanted is None and after is None and as_of is None and parent is None
     listed = _plainly(workspace, request) if plain else _searched(workspace, request)
     fields = _fields(listed, shown) if shown is not None else None
     if as_json:
         print_json(_documents(workspace, listed, fields, live=as_of is None))
     elif not listed.rows:
-        filtered = experiment or status or tags or not plain
-        narrate("no runs" if filtered else "no runs yet; onrecord run SCRIPT makes one")
+        _narrate_none(workspace, request, filtered=bool(experiment or status or tags or not plain))
     elif fields is None:
         _print_table(workspace, listed, live=as_of is None)
     else:
@@ -97,12 +108,28 @@ def command(
         narrate("there are more; -n N or --all shows them")
 
 
+def _narrate_none(workspace: Workspace, wanted: _Wanted, *, filtered: bool) -> None:
+    if not filtered:
+        narrate("no runs yet; onrecord run SCRIPT makes one")
+    elif (
+        not (wanted.children or wanted.parent or wanted.filter)
+        and _plainly(workspace, wanted._replace(children=True, limit=1)).rows
+    ):
+        narrate("only runs that were started from others; --children lists them")
+    else:
+        narrate("no runs")
+
+
 def _plainly(workspace: Workspace, wanted: _Wanted) -> _Listed:
     # Without a filter nothing of its language is imported.
     limit = wanted.limit or wanted.usual
     # One more than is shown tells whether there are more.
     rows = workspace.query.runs(
-        experiment=wanted.experiment, status=wanted.status, tags=wanted.tags, limit=-1 if limit is None else limit + 1
+        experiment=wanted.experiment,
+        status=wanted.status,
+        tags=wanted.tags,
+        children=wanted.children,
+        limit=-1 if limit is None else limit + 1,
     )
     return _Listed(rows[:limit], workspace.query, limit is not None and len(rows) > limit)
 
@@ -115,7 +142,7 @@ def _searched(workspace: Workspace, wanted: _Wanted) -> _Listed:
 
 
 def _combined(parsed: Filter, wanted: _Wanted) -> Filter:
-    from onrecord.ledger.filter_tree import And, Compare, Exists, Field, Node
+    from onrecord.ledger.filter_tree import And, Compare, Exists, Field, Kin, Node, Not
 
     parts: list[Node] = [] if parsed.where is None else [parsed.where]
     for column, value in (("experiment", wanted.experiment), ("status", wanted.status)):
@@ -124,6 +151,11 @@ def _combined(parsed: Filter, wanted: _Wanted) -> Filter:
     for name, value in wanted.tags.items():
         field = Field("tags", name)
         parts.append(Exists(field) if value is None else Compare(field, "=", value))
+    parent = Field("runs", "parent")
+    if wanted.parent is not None:
+        parts.append(Kin("descendant", wanted.parent) if wanted.children else Compare(parent, "=", wanted.parent))
+    elif wanted.filter is None and not wanted.children:
+        parts.append(Not(Exists(parent)))
     return parsed._replace(where=And(tuple(parts)) if parts else None)
 
 
@@ -166,12 +198,13 @@ def _print_table(workspace: Workspace, listed: _Listed, *, live: bool) -> None:
     facts: dict[str, Facts] = listed.query.facts([row.run_id for row in listed.rows])
     table = [["RUN", "STATUS", "NAME", "CREATED", "DURATION", "EXIT", "TAGS"]]
     shorten = short_ids([row.run_id for row in listed.rows])
+    children = listed.query.child_counts([row.run_id for row in listed.rows])
     for row in listed.rows:
         exit_code = "-" if row.exit_code is None else str(row.exit_code)
         marks = " ".join(f"{key}={value}" if value else key for key, value in facts[row.run_id].tags.items())
         status = status_of(workspace, row) if live else row.status
         table.append(
-            [shorten[row.run_id], status, _name(row), ago(row.created_at),
+            [shorten[row.run_id], status, _name(row, children.get(row.run_id, 0)), ago(row.created_at),
              duration(row.duration_seconds),
              exit_code, printable(marks)]
         )  # fmt: skip
@@ -212,9 +245,10 @@ def _print_lines(table: list[list[str]], *, right: frozenset[int], dim: int | No
         print("  ".join(cells).rstrip())
 
 
-def _name(row: RunRow) -> str:
+def _name(row: RunRow, children: int = 0) -> str:
     name = printable(row.display_name)
-    return f"{name} (erased)" if row.erased and row.experiment else name
+    name = f"{name} (erased)" if row.erased and row.experiment else name
+    return f"{name} ({children:,} child{'ren' * (children > 1)})" if children else name
 
 
 def short_ids(run_ids: list[str]) -> dict[str, str]:
