@@ -304,9 +304,9 @@ class Query:
         """Names of the experiments that have runs, sorted; not that of erased runs, which is empty."""
         # From one name to the next in the index: DISTINCT would look at every run.
         rows = self._journal.fetch(
-            "WITH RECURSIVE names(name) AS (SELECT min(experiment) FROM runs WHERE experiment > '' UNION ALL"
-            " SELECT (SELECT min(experiment) FROM runs WHERE experiment > name) FROM names WHERE name IS NOT NULL)"
-            " SELECT name FROM names WHERE name IS NOT NULL"
+            "WITH RECURSIVE found(one) AS (SELECT min(experiment) FROM runs WHERE experiment > '' UNION ALL"
+            " SELECT (SELECT min(experiment) FROM runs WHERE experiment > found.one) FROM found WHERE one IS NOT NULL)"
+            " SELECT one FROM found WHERE one IS NOT NULL"
         )
         return [str(row[0]) for row in rows]
 

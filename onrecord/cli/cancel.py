@@ -28,9 +28,15 @@ def command(run: str, waits: bool, children: bool, as_json: bool) -> None:
         return
     narrate(f"run {found.id} has ended already: {found.status}" if had_ended else f"run {found.id} is {found.status}")
     for one in below:
-        narrate(f"run {one.id} ({printable(one.display_name)}), started from it, is {one.status}")
+        narrate(f"run {one.id} ({printable(one.display_name)}), which was started from it, is {one.status}")
     if not children and (left := _unfinished_below(found)):
-        narrate(f"{counted(len(left), 'run')} started from it not ended: onrecord cancel --children {found.id[:10]}")
+        narrate(_left_alone(found, len(left)))
+
+
+def _left_alone(run: Run, count: int) -> str:
+    several = count > 1
+    went, them = ("were started from it go on", "them") if several else ("was started from it goes on", "it")
+    return f"{counted(count, 'run')} that {went}; onrecord cancel --children {run.id} ends {them}"
 
 
 def _unfinished_below(run: Run) -> list[Run]:
