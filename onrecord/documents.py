@@ -46,9 +46,18 @@ def detailed_status_document(run: RunDetails) -> dict[str, str]:
 
 
 def run_document(
-    workspace: Workspace, row: RunRow, tags: dict[str, str], properties: dict[str, str], *, live: bool = True
+    workspace: Workspace,
+    row: RunRow,
+    tags: dict[str, str],
+    properties: dict[str, str],
+    children: dict[str, int],
+    *,
+    live: bool = True,
 ) -> dict[str, Any]:
-    """One run, as `onrecord show --json` and each item of `onrecord ls --json`; not `live`: as it was recorded."""
+    """One run, as `onrecord show --json` and each item of `onrecord ls --json`; not `live`: as it was recorded.
+
+    `children`: how many were started from it, by the state that was recorded.
+    """
     return {
         "run_id": row.run_id,
         "experiment": row.experiment,
@@ -56,6 +65,7 @@ def run_document(
         "name": row.display_name,
         "type": row.run_type,
         "parent": row.parent,
+        "children": children,
         "status": status_of(workspace, row) if live else row.status,
         "exit_code": row.exit_code,
         "signal": row.signal,

@@ -177,10 +177,12 @@ def _fields(listed: _Listed, shown: str) -> _Fields:
 
 def _documents(workspace: Workspace, listed: _Listed, fields: _Fields | None, *, live: bool) -> list[dict[str, Any]]:
     facts = listed.query.facts([row.run_id for row in listed.rows])
+    with_children = listed.query.child_counts([row.run_id for row in listed.rows], 1)
     documents = []
     for row in listed.rows:
         known = facts[row.run_id]
-        document = run_document(workspace, row, known.tags, known.properties, live=live)
+        children = listed.query.children_by_status(row.run_id) if row.run_id in with_children else {}
+        document = run_document(workspace, row, known.tags, known.properties, children, live=live)
         if fields is not None:
             document["columns"] = {
                 name: _plain(value) for name, value in zip(fields.names, fields.values[row.run_id], strict=True)

@@ -203,7 +203,8 @@ def _tags(given: tuple[str, ...]) -> dict[str, str]:
 
 def _document(run: Run) -> dict[str, object]:
     query = run.workspace.query
-    return run_document(run.workspace, query.run(run.id), query.tags(run.id)[run.id], run.get_properties())
+    tags, children = query.tags(run.id)[run.id], query.children_by_status(run.id)
+    return run_document(run.workspace, query.run(run.id), tags, run.get_properties(), children)
 
 
 def _narrate_submit(run: Run, experiment: str) -> None:

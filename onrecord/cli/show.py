@@ -24,8 +24,8 @@ def command(run: str, as_json: bool) -> None:
     query = found.workspace.query
     if as_json:
         row = query.run(found.id)
-        document = run_document(found.workspace, row, query.tags(row.run_id)[row.run_id], found.get_properties())
-        print_json({**document, "children": query.children_by_status(row.run_id)})
+        tags, children = query.tags(row.run_id)[row.run_id], query.children_by_status(row.run_id)
+        print_json(run_document(found.workspace, row, tags, found.get_properties(), children))
     else:
         _print(found)
 
