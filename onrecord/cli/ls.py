@@ -109,15 +109,13 @@ def command(
 
 
 def _narrate_none(workspace: Workspace, wanted: _Wanted, *, filtered: bool) -> None:
-    if not filtered:
-        narrate("no runs yet; onrecord run SCRIPT makes one")
-    elif (
-        not (wanted.children or wanted.parent or wanted.filter)
-        and _plainly(workspace, wanted._replace(children=True, limit=1)).rows
-    ):
+    hides_children = wanted == wanted._replace(filter=None, after=None, as_of=None, parent=None, children=False)
+    if hides_children and _plainly(workspace, wanted._replace(children=True, limit=1)).rows:
         narrate("only runs that were started from others; --children lists them")
-    else:
+    elif filtered:
         narrate("no runs")
+    else:
+        narrate("no runs yet; onrecord run SCRIPT makes one")
 
 
 def _plainly(workspace: Workspace, wanted: _Wanted) -> _Listed:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import Said
 from face_make import project, wait_until
 
 from onrecord import Experiment, Run, ScriptRunConfig, Workspace
 from onrecord.ledger.events import RunFailed, RunSubmitted
 from onrecord.ledger.ids import encode, new_id
 
-Command = Callable[..., Said]
+Command = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
