@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 from onrecord.run_details import RunDetails
 from onrecord.run_errors import RunFailedError, RunHasEnded, WaitedTooLong
+from onrecord.script_variables import RUN_ID
 
 if TYPE_CHECKING:
     from onrecord.ledger.events import Event
@@ -41,11 +43,16 @@ class RunControl(RunDetails):
 
         `show_output` prints what the script prints. Ctrl-C stops the waiting, never the run. Raises
         RunFailedError for a failed run, not for a canceled one, unless `raise_on_error` is false; WaitedTooLong
-        where it takes longer than `timeout_seconds`. A run whose conductor died is taken up.
+        where it takes longer than `timeout_seconds`; WaitsForItself in a script whose own run has the place that this
+        one waits for. A run whose conductor died is taken up.
         `wait_post_processing` is accepted for Azure ML's sake: outputs are always waited for.
         """
         from onrecord.script_output import Follower
 
+        if RUN_ID in os.environ:
+            from onrecord.own_place import refuse_to_wait_for_own_place
+
+            refuse_to_wait_for_own_place(self.workspace, self.id)
         try:
             if show_output:
                 print(f"RunId: {self.id}\n", flush=True)

@@ -13,6 +13,10 @@ class WaitedTooLong(OnRecordError):
     """A run that was waited for has not ended in time; it goes on. Attributes: `run_id`, `timeout_seconds`."""
 
 
+class WaitsForItself(OnRecordError):
+    """A script waits for a run that cannot start before the script has ended. Attributes: `run_id`, `outer`."""
+
+
 class RunHasEnded(OnRecordError):
     """What is asked for has no meaning any more for a run that has ended. Attributes: `run_id`, `status`."""
 

@@ -291,6 +291,18 @@ def test_a_parent_that_waits_for_its_children_leaves_them_its_place(experiment: 
     assert {child.status for child in parent.get_children()} == {"Completed"}
 
 
+def test_a_script_that_would_wait_for_its_own_place_is_told_so(experiment: Experiment) -> None:
+    with experiment.workspace.layout.config.open("a") as file:
+        file.write("[targets.local]\nmax_concurrent = 1\n")
+    wait = "for kid in run.get_children(): kid.wait_for_completion()\n"
+    project(experiment.workspace.path, {"parent.py": PARENT + wait})
+    parent = ended(parent_of(experiment, "0"))
+    [child] = parent.get_children()
+    assert parent.status == "Failed"
+    assert f"WaitsForItself: run {child.id} cannot start before this script" in parent.get_details()["error"]["details"]
+    assert ended(child).status == "Completed"
+
+
 @pytest.mark.parametrize("how", ["children", "alone"])
 def test_a_parent_that_waits_for_its_children_can_be_canceled(experiment: Experiment, tmp_path: Path, how: str) -> None:
     mark = tmp_path / "mark"
