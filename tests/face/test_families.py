@@ -303,7 +303,7 @@ def test_a_script_that_would_wait_for_its_own_place_is_told_so(experiment: Exper
     assert ended(child).status == "Completed"
 
 
-@pytest.mark.parametrize("how", ["children", "alone"])
+@pytest.mark.parametrize("how", ["children", pytest.param("alone", marks=pytest.mark.long)])
 def test_a_parent_that_waits_for_its_children_can_be_canceled(experiment: Experiment, tmp_path: Path, how: str) -> None:
     mark = tmp_path / "mark"
     parent = parent_of(experiment, f"0,{mark}", fail_if_child_fails=True)
@@ -315,7 +315,7 @@ def test_a_parent_that_waits_for_its_children_can_be_canceled(experiment: Experi
     assert ended(child).status == ("Canceled" if how == "children" else "Completed")
 
 
-@pytest.mark.parametrize("killed", ["parent", "child"])
+@pytest.mark.parametrize("killed", ["parent", pytest.param("child", marks=pytest.mark.long)])
 def test_a_conductor_that_is_killed_while_the_parent_waits_changes_no_verdict(
     experiment: Experiment, tmp_path: Path, killed: str
 ) -> None:
