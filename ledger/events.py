@@ -137,6 +137,30 @@ class RunCanceled(Event):
 
 
 @attrs.frozen(kw_only=True)
+class FailureNoted(Event):
+    """The script says of itself that it failed: `error` as of a failed run. Exit code 0 does not make up for it."""
+
+    type: ClassVar[str] = "run.failure_noted"
+    error: dict[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class CompletionNoted(Event):
+    """The script says of itself that it has done its work; its exit code decides all the same."""
+
+    type: ClassVar[str] = "run.completion_noted"
+
+
+@attrs.frozen(kw_only=True)
+class SnapshotTaken(Event):
+    """The source of a run that was submitted without one; a run has one source, the first that was taken."""
+
+    type: ClassVar[str] = "run.snapshot_taken"
+    snapshot_id: str
+    snapshot: dict[str, int] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
 class RunSealed(Event):
     """The run's events so far: how many, and their Merkle root (64 hex digits, RFC 6962 over their leaves)."""
 
@@ -424,10 +448,10 @@ REGISTRY: dict[str, type[Event]] = {
     kind.type: kind
     for kind in (
         RunSubmitted, RunQueued, RunPlaced, RunPreparing, RunRunning, CancelRequested, RunFinalizing, RunCompleted,
-        RunFailed, RunCanceled, RunSealed, RunTagged, RunRenamed, RunDescribed, RunNoted, RunArchived, RunReactivated,
-        PropertiesAdded, FileRecorded, FileUploaded, FileRemoved, WorkingCopyReleased, RunMetrics, PayloadErased,
-        RunImported, RunEvidence, EnvironmentRegistered, ExperimentArchived, ExperimentReactivated,
-        ExperimentTagged, ModelRegistered, ModelChanged, ModelDeleted,
+        RunFailed, RunCanceled, FailureNoted, CompletionNoted, SnapshotTaken, RunSealed, RunTagged, RunRenamed,
+        RunDescribed, RunNoted, RunArchived, RunReactivated, PropertiesAdded, FileRecorded, FileUploaded, FileRemoved,
+        WorkingCopyReleased, RunMetrics, PayloadErased, RunImported, RunEvidence, EnvironmentRegistered,
+        ExperimentArchived, ExperimentReactivated, ExperimentTagged, ModelRegistered, ModelChanged, ModelDeleted,
     )
 }  # fmt: skip
 AnyEvent = Event | Unknown | Erased

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from onrecord.ledger.arguments import number
 from onrecord.ledger.filter_fields import COLUMNS
 from onrecord.ledger.filter_sql import Compiler, Sql, phrase
-from onrecord.ledger.filter_tree import And, Compare, Exists, Field, Kin, Matches, Node, OneOf, Order, Words
+from onrecord.ledger.filter_tree import And, Compare, Exists, Field, Kin, Matches, Node, Not, OneOf, Order, Words
 
 _OF_METRICS = "run_metrics AS d INDEXED BY metrics_by_value"
 _OF_NUMBERS = "run_params AS d INDEXED BY params_by_number"
@@ -27,6 +27,7 @@ _RUN_INDEXES = {
     "run_id": "sqlite_autoindex_runs_1",
 }
 EVERY = "runs AS r NOT INDEXED"
+_WITHOUT_PARENT = Not(Exists(Field("runs", "parent")))
 
 
 class Drive(NamedTuple):
@@ -81,10 +82,35 @@ def drive(node: Node, compiler: Compiler) -> Drive | None:
             # A table's name, not its alias, is what MATCH takes.
             where = Sql("search MATCH ?", (phrase(text),))
             return Drive(node, "search CROSS JOIN runs AS r ON r.seq = search.rowid", "search", where, "search.rowid")
+        case Not() if node == _WITHOUT_PARENT:
+            source = "runs AS r INDEXED BY runs_without_parent"
+            return Drive(node, source, source, Sql("r.parent IS NULL"))
         case Compare() | OneOf() | Exists() | Matches():
             return _drive_of_run(node, compiler) if node.field.table == "runs" else _drive_of_entry(node, compiler)
         case _:
             return None
+
+
+def newest_first(parts: tuple[Node, ...], compiler: Compiler) -> Drive | None:
+    """The index that has the newest run first among those of one parent, or without one; None where neither is asked.
+
+    Its `part` holds the conditions that it fulfils. Without it, runs that a sweep made in their thousands would all
+    be looked at before the next one that is not of it.
+    """
+    for part in parts:
+        if isinstance(part, Compare) and part.field == Field("runs", "parent") and part.operator == "=":
+            found = drive(part, compiler)
+            return found and found._replace(part=And((part,)))
+    if _WITHOUT_PARENT not in parts:
+        return None
+    without = next(part for part in parts if part == _WITHOUT_PARENT)
+    for part in parts:
+        if isinstance(part, Compare) and part.field == Field("runs", "experiment") and part.operator == "=":
+            source, test = "runs AS r INDEXED BY runs_without_parent_by_experiment", compiler.test(part, "r")
+            where = Sql(f"r.parent IS NULL AND {test.text}", test.values)
+            return Drive(And((without, part)), source, source, where)
+    found = drive(without, compiler)
+    return found and found._replace(part=And((without,)))
 
 
 def _drive_of_run(node: Compare | OneOf | Exists | Matches, compiler: Compiler) -> Drive | None:

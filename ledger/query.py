@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from onrecord.ledger.archived import ARCHIVED
 from onrecord.ledger.errors import AmbiguousRun, BadFilter, UnknownRun
 from onrecord.ledger.ids import LENGTH, clean_prefix
 from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.journal import Journal
-from onrecord.ledger.states import ERASED, TERMINAL
+from onrecord.ledger.run_rows import Facts as Facts
+from onrecord.ledger.run_rows import FileRow as FileRow
+from onrecord.ledger.run_rows import NoteRow as NoteRow
+from onrecord.ledger.run_rows import Page as Page
+from onrecord.ledger.run_rows import RunRow as RunRow
 from onrecord.ledger.text import storable
 
 if TYPE_CHECKING:
@@ -20,103 +24,14 @@ if TYPE_CHECKING:
     from onrecord.ledger.filter_sql import Compiler
     from onrecord.ledger.filter_tree import Field, Filter
 
-# Rows are named tuples, not attrs classes: a list of runs then imports no attrs, 15 to 20 ms of its time.
 # The version of `run.submitted` that `config` understands, as events.py has it.
 SUBMITTED_VERSION = 1
 
 
 # In the order of the fields of `Facts`.
 _FACTS = (("tags", "value"), ("properties", "value"), ("params", "value"), ("metrics", "last"))
-
-
-class RunRow(NamedTuple):
-    """A run as the ledger knows it. Times in microseconds since the epoch, UTC; `head` is its events."""
-
-    run_id: str
-    head: int
-    experiment: str
-    number: int
-    name: str
-    run_type: str
-    parent: str | None
-    status: str
-    created_at: int
-    started_at: int | None
-    ended_at: int | None
-    exit_code: int | None
-    signal: int | None
-    error: dict[str, str] | None
-    snapshot_id: str | None
-    sealed: int
-    archived_at: int | None = None
-
-    @property
-    def ended(self) -> bool:
-        """Whether the run has come to its end."""
-        return self.status in TERMINAL
-
-    @property
-    def display_name(self) -> str:
-        """The name given at submit, or the experiment's name with the run's number."""
-        if not self.experiment and self.erased:
-            return "(erased)"
-        return self.name or f"{self.experiment}_{self.number}"
-
-    @property
-    def erased(self) -> bool:
-        """Whether what its events said was erased."""
-        return self.run_type == ERASED
-
-    @property
-    def duration_seconds(self) -> float | None:
-        """From the script's start to its end; None while either is not known."""
-        if self.started_at is None or self.ended_at is None:
-            return None
-        return round((self.ended_at - self.started_at) / 1_000_000, 6)
-
-
 _COLUMNS = ", ".join(RunRow._fields)
 _ERROR = RunRow._fields.index("error")
-
-
-class FileRow(NamedTuple):
-    """One version of a file of a run. `size` in bytes, `digest` 64 hex digits.
-
-    `removed_at`: when the file was found gone, having had this content; None where it was not. `uploaded`: it was
-    given to the run, and need not lie in its folder.
-    """
-
-    name: str
-    version: int
-    digest: str
-    size: int
-    recorded_at: int
-    removed_at: int | None = None
-    uploaded: bool = False
-
-
-class NoteRow(NamedTuple):
-    """A note about a run: `at` in microseconds since the epoch, UTC; `author` empty where that is not known."""
-
-    text: str
-    author: str
-    at: int
-
-
-class Page(NamedTuple):
-    """Some of the runs that were asked for; `next` is the cursor that the following page begins `after`, if any."""
-
-    rows: list[RunRow]
-    next: str | None
-
-
-class Facts(NamedTuple):
-    """What a run was given and what it measured; a metric's last number, None where that is none."""
-
-    tags: dict[str, str]
-    properties: dict[str, str]
-    params: dict[str, str]
-    metrics: dict[str, float | None]
 
 
 class Query:
@@ -284,13 +199,15 @@ class Query:
         status: str | None = None,
         tags: Mapping[str, str | None] | None = None,
         archived: bool | None = None,
+        children: bool = True,
         limit: int = -1,
     ) -> list[RunRow]:
         """Runs, newest first. A tag with the value None asks only that the tag is there; all must hold.
 
         `archived`: only those that are, or only those that are not, by themselves or with their experiment.
+        Without `children` those that were started from another run are left out.
         """
-        conditions, values = ["1"], list[Any]()
+        conditions, values = ["1" if children else "parent IS NULL"], list[Any]()
         if experiment is not None:
             conditions.append("experiment = ?")
             values.append(experiment)
@@ -314,8 +231,60 @@ class Query:
         return [_row(row) for row in rows]
 
     def experiments(self) -> list[str]:
-        """Names of the experiments that have runs, sorted."""
-        return [str(row[0]) for row in self._journal.fetch("SELECT DISTINCT experiment FROM runs ORDER BY 1")]
+        """Names of the experiments that have runs, sorted; not that of erased runs, which is empty."""
+        # From one name to the next in the index: DISTINCT would look at every run.
+        rows = self._journal.fetch(
+            "WITH RECURSIVE found(one) AS (SELECT min(experiment) FROM runs WHERE experiment > '' UNION ALL"
+            " SELECT (SELECT min(experiment) FROM runs WHERE experiment > found.one) FROM found WHERE one IS NOT NULL)"
+            " SELECT one FROM found WHERE one IS NOT NULL"
+        )
+        return [str(row[0]) for row in rows]
+
+    def has_children(self, run_id: str) -> bool:
+        """Whether another run was started from it."""
+        return bool(self._journal.fetch("SELECT 1 FROM runs WHERE parent = ? LIMIT 1", (run_id,)))
+
+    def children(self, run_id: str, status: str | None = None, *, limit: int = -1) -> list[RunRow]:
+        """The runs that were started from it, the newest first; those in one state where it is given."""
+        rows = self._journal.fetch(
+            f"SELECT {_COLUMNS} FROM runs INDEXED BY runs_parent WHERE parent = ?"  # noqa: S608
+            " AND status = ifnull(?, status) ORDER BY seq DESC LIMIT ?",
+            (run_id, status, limit),
+        )
+        return [_row(row) for row in rows]
+
+    def unfinished_children(self, run_id: str) -> list[RunRow]:
+        """Those of its children that have not ended, the newest first; costs by the unfinished runs of all."""
+        return [row for row in self.unfinished() if row.parent == run_id]
+
+    def children_by_status(self, run_id: str) -> dict[str, int]:
+        """How many children it has in each state."""
+        rows = self._journal.fetch(
+            "SELECT status, count(*) FROM runs INDEXED BY runs_parent WHERE parent = ? GROUP BY 1 ORDER BY 1", (run_id,)
+        )
+        return {str(status): int(count) for status, count in rows}
+
+    def child_counts(self, run_ids: Sequence[str], most: int = 1000) -> dict[str, int]:
+        """How many children these runs have, each counted to `most`; those without any are left out."""
+        rows = self._journal.fetch(
+            "SELECT asked.value, (SELECT count(*) FROM (SELECT 1 FROM runs WHERE parent = asked.value LIMIT ?)) AS n"
+            " FROM json_each(?) AS asked WHERE n > 0",
+            (most, json.dumps(list(run_ids))),
+        )
+        return {str(run_id): int(count) for run_id, count in rows}
+
+    def noted_failure(self, run_id: str) -> dict[str, str] | None:
+        """What a script first said of its own failure: `code`, `message` and perhaps more. Loads no class of events."""
+        rows = self._journal.fetch(
+            "SELECT payload FROM events WHERE stream = ? AND type = 'run.failure_noted' AND payload IS NOT NULL"
+            " ORDER BY rseq LIMIT 1",
+            (id_bytes(run_id),),
+        )
+        try:
+            error = json.loads(rows[0][0]).get("error") if rows else None
+        except (ValueError, RecursionError, AttributeError):
+            return None
+        return {str(key): str(value) for key, value in error.items()} if isinstance(error, dict) else None
 
     def archived_experiments(self) -> dict[str, int]:
         """Experiments that are archived, and since when: microseconds since the epoch, UTC."""

@@ -21,6 +21,7 @@ from onrecord.ledger.events import (
     ModelRegistered,
     RunMetrics,
     RunSubmitted,
+    SnapshotTaken,
     Unknown,
 )
 from onrecord.ledger.ids import decode as id_bytes
@@ -28,7 +29,9 @@ from onrecord.ledger.ids import decode as id_bytes
 if TYPE_CHECKING:
     from onrecord.ledger.journal import Journal
 
-NAMING = frozenset({RunSubmitted.type, FileRecorded.type, FileUploaded.type, ModelRegistered.type, ModelDeleted.type})
+NAMING = frozenset(
+    kind.type for kind in (RunSubmitted, SnapshotTaken, FileRecorded, FileUploaded, ModelRegistered, ModelDeleted)
+)
 
 # Of a file's event only the digest is needed; nothing else in such a payload can be spelled like this, because
 # a quotation mark inside of a text is escaped.
@@ -70,7 +73,7 @@ class References:
 
     def take_event(self, event: AnyEvent) -> None:
         """Add what an event names."""
-        if isinstance(event, RunSubmitted) and event.snapshot_id:
+        if isinstance(event, RunSubmitted | SnapshotTaken) and event.snapshot_id:
             self.snapshots.add(event.snapshot_id)
         elif isinstance(event, FileRecorded | FileUploaded):
             self.contents.add(event.digest)

@@ -37,6 +37,7 @@ class RunState:
         "exit_code",
         "signal",
         "error",
+        "snapshot_id",
         "sealed",
         "archived_at",
     )
@@ -148,6 +149,11 @@ def _ended(state: RunState, recorded: Recorded) -> None:
         state.signal = signal
 
 
+def _snapshot_taken(state: RunState, recorded: Recorded) -> None:
+    if isinstance(event := recorded.event, events.SnapshotTaken) and state.snapshot_id is None:
+        state.snapshot_id = storable(event.snapshot_id)
+
+
 def _sealed(state: RunState, recorded: Recorded) -> None:
     if isinstance(event := recorded.event, events.RunSealed):
         state.sealed = event.count
@@ -172,6 +178,7 @@ _NOTES: dict[str, Callable[[RunState, Recorded], None]] = {
     "run.completed": _ended,
     "run.failed": _ended,
     "run.canceled": _ended,
+    "run.snapshot_taken": _snapshot_taken,
     "run.sealed": _sealed,
     "run.renamed": _renamed,
     "run.archived": _archived,

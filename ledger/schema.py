@@ -7,7 +7,7 @@ TRIGGERS = frozenset({"events_are_never_deleted", "events_are_never_changed", "e
 # By name; here and not in the read models' own modules, so that opening a ledger imports none of them. A ledger
 # with others has them dropped and made again from the events.
 PROJECTION_VERSIONS = {
-    "runs": 4,
+    "runs": 5,
     "attributes": 3,
     "params": 2,
     "files": 4,

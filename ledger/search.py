@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from onrecord.ledger import filter_cursor
 from onrecord.ledger.filter_cursor import Cursor
-from onrecord.ledger.filter_drive import EVERY, Drive, Walk, conjuncts, drive, walks
+from onrecord.ledger.filter_drive import EVERY, Drive, Walk, conjuncts, drive, newest_first, walks
 from onrecord.ledger.filter_sql import Compiler, Sql
 from onrecord.ledger.filter_tree import And, Exists, Filter, Not, Order, Scalar
 
@@ -65,7 +65,8 @@ class Search:
 
     def _rows(self, cursor: Cursor | None, limit: int) -> list[tuple[Any, ...]]:
         stretches = walks(self._order[0], self._parts, self._compiler) if self._order else None
-        chosen = self._cheaper(stretches, limit)
+        usual = None if self._order else newest_first(self._parts, self._compiler)
+        chosen = self._cheaper(stretches, limit, usual) or usual
         if chosen is not None or stretches is None:
             return self._fetch(*self._sorted(chosen, cursor, limit))
         rows: list[tuple[Any, ...]] = []
@@ -76,11 +77,14 @@ class Search:
                 break
         return rows
 
-    def _cheaper(self, stretches: list[Walk] | None, limit: int) -> Drive | None:
-        # The condition to begin with, or None where walking in order is expected to look at fewer runs.
+    def _cheaper(self, stretches: list[Walk] | None, limit: int, usual: Drive | None) -> Drive | None:
+        # The condition to begin with, or None where walking in order is expected to look at fewer runs: through
+        # all of them, or through those of `usual`.
+        held = usual.part.parts if usual is not None and isinstance(usual.part, And) else ()
         found = [one for part in self._parts if (one := drive(part, self._compiler)) is not None]
         key = self._order[0].field if stretches is not None else None
         drives = [one for one in found if key is None or getattr(one.part, "field", None) != key]
+        drives = [one for one in drives if not any(one.part is part for part in held)]
         if not drives:
             return None
         most, counts = _FEW, [self._count(one, _FEW) for one in drives]
@@ -93,6 +97,8 @@ class Search:
         if least <= limit or (self._order and stretches is None):
             return drives[counts.index(least)]
         runs, expected = self._runs(), float(limit)
+        if usual is not None and (count := self._count(usual, _MANY)) < _MANY:
+            runs = count
         for count in counts:
             expected *= runs / count if count < most else _SPARED
         if least >= min(expected, most):

@@ -124,6 +124,23 @@ def keep(workspace: Workspace, checkpoint: Checkpoint, *, go_back: bool = False)
     return True
 
 
+def known_roots() -> list[Path]:
+    """The `.onrecord` folders of workspaces of which a checkpoint was kept, in no order; they may be gone."""
+    roots = []
+    try:
+        files = sorted((state_folder() / "workspaces").iterdir())
+    except (OSError, RuntimeError):
+        return []
+    for file in files:
+        digits = _read(file).split("\n")[1:2]
+        try:
+            roots += [Path(os.fsdecode(bytes.fromhex(text))) for text in digits if text]
+        except ValueError:
+            # Not as it was written: it names no folder.
+            continue
+    return roots
+
+
 def forget(root: Path) -> None:
     """A new workspace is made in this folder by its user: what was here before is no longer expected."""
     try:

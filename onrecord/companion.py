@@ -236,6 +236,9 @@ class Companion:
     def _look(self) -> None:
         try:
             self._obey()
+            if self._folder.wake.exists():
+                self._folder.wake.unlink(missing_ok=True)
+                self._workspace.recover(0)
             size = size_of(self._folder.spool)
             if size != self._spool_size:
                 ingest(self._workspace.journal, self._run_id, self._folder.spool)
@@ -291,7 +294,13 @@ class Companion:
         if kept:
             give_up_copies(self._folder, self._workspace.store, self._files(), self._append, self._is_given_up)
         limit = self._config["max_run_duration_seconds"]
-        self._end(last_event(ended, self._folder.stderr, limit, self._warnings))
+        noted = self._workspace.query.noted_failure(self._run_id)
+        event = last_event(ended, self._folder.stderr, limit, self._warnings, noted)
+        if self._workspace.query.has_children(self._run_id):
+            from onrecord.family_verdict import with_children
+
+            event = with_children(self._workspace, self._run_id, event)
+        self._end(event)
 
     def _close_without_folder(self) -> None:
         """The run's folder is gone: end what still runs, and say what the ledger alone can still tell."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onrecord.layout import Layout
+from onrecord.script_variables import RUN_ID
 
 if TYPE_CHECKING:
     import subprocess
@@ -124,6 +125,8 @@ def _start(layout: Layout, run_id: str, place: str, word: int, answer: int, lock
                 *(sys.executable, "-I", "-S", "-c", _START, _search_path()),
                 *(str(layout.root), run_id, place, str(word), str(answer), str(lock)),
             ],
+            # A conductor belongs to no script, not even where one asked for it.
+            env={name: value for name, value in os.environ.items() if name != RUN_ID},
             stdin=subprocess.DEVNULL,
             stdout=narration,
             stderr=narration,

@@ -35,10 +35,29 @@ def status_of(workspace: Workspace, row: RunRow) -> str:
     return row.status if row.ended or row.status == QUEUED else NOT_RESPONDING
 
 
+def detailed_status_document(run: RunDetails) -> dict[str, str]:
+    """Azure ML's `get_detailed_status()`: what the status is, and what the run waits for or why it failed."""
+    row = run.workspace.query.run(run.id)
+    details = (row.error or {}).get("message", "")
+    if row.status == QUEUED:
+        for recorded in run.workspace.journal.read(run.id):
+            details = getattr(recorded.event, "reason", details) if recorded.type == "run.queued" else details
+    return {"status": status_of(run.workspace, row), "details": details}
+
+
 def run_document(
-    workspace: Workspace, row: RunRow, tags: dict[str, str], properties: dict[str, str], *, live: bool = True
+    workspace: Workspace,
+    row: RunRow,
+    tags: dict[str, str],
+    properties: dict[str, str],
+    children: dict[str, int],
+    *,
+    live: bool = True,
 ) -> dict[str, Any]:
-    """One run, as `onrecord show --json` and each item of `onrecord ls --json`; not `live`: as it was recorded."""
+    """One run, as `onrecord show --json` and each item of `onrecord ls --json`; not `live`: as it was recorded.
+
+    `children`: how many were started from it, by the state that was recorded.
+    """
     return {
         "run_id": row.run_id,
         "experiment": row.experiment,
@@ -46,6 +65,7 @@ def run_document(
         "name": row.display_name,
         "type": row.run_type,
         "parent": row.parent,
+        "children": children,
         "status": status_of(workspace, row) if live else row.status,
         "exit_code": row.exit_code,
         "signal": row.signal,
@@ -113,6 +133,7 @@ def details_document(run: RunDetails) -> dict[str, Any]:
         "tags": run.get_tags(),
         "displayName": row.display_name,
         "description": run.description,
+        "parentRunId": row.parent,
         "inputDatasets": [],
         "outputDatasets": [],
         "runDefinition": config,

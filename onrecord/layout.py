@@ -37,6 +37,8 @@ class RunFolder:
         self.lock = path / "conductor.lock"
         self.narration = path / "conductor.log"
         self.cancel = path / "cancel"
+        # There while its conductor is to look for runs that can be started.
+        self.wake = path / "wake"
         self.work = path / "work"
         self.logs = path / "logs"
         self.stdout = path / "logs" / "stdout.txt"

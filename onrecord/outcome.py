@@ -15,9 +15,17 @@ _TAIL_BYTES = 64 * 1024
 _MOST_CHARACTERS = 3000
 
 
-def last_event(ended: Ended, stderr: Path, time_limit: float | None, warnings: Sequence[str]) -> Event:
-    """The terminal event that tells the truth about `ended`."""
+def last_event(
+    ended: Ended,
+    stderr: Path,
+    time_limit: float | None,
+    warnings: Sequence[str],
+    noted: dict[str, str] | None = None,
+) -> Event:
+    """The terminal event that tells the truth about `ended`; `noted`: the failure that the script said itself."""
     notes = list(warnings)
+    if noted is not None and ended.reason in ("time_limit", "stopped"):
+        notes.append(f"the script had said that it failed: {noted.get('message', '')}")
     if ended.reason == "time_limit":
         message = f"it ran longer than its time limit of {time_limit or 0:g} s and was ended"
         return RunCanceled(
@@ -26,8 +34,11 @@ def last_event(ended: Ended, stderr: Path, time_limit: float | None, warnings: S
     if ended.reason == "stopped":
         return RunCanceled(exit_code=ended.exit_code, signal=ended.signal, message=ended.message, warnings=notes)
     if ended.reason == "exited" and ended.exit_code == 0:
-        return RunCompleted(warnings=notes)
-    return RunFailed(error=_error(ended, stderr), exit_code=ended.exit_code, signal=ended.signal, warnings=notes)
+        return RunCompleted(warnings=notes) if noted is None else RunFailed(error=noted, exit_code=0, warnings=notes)
+    error = _error(ended, stderr)
+    if noted is not None:
+        error = {**error, **noted, "message": f"{_how(ended)}: {noted.get('message', '')}"}
+    return RunFailed(error=error, exit_code=ended.exit_code, signal=ended.signal, warnings=notes)
 
 
 def _error(ended: Ended, stderr: Path) -> dict[str, str]:
@@ -37,16 +48,21 @@ def _error(ended: Ended, stderr: Path) -> dict[str, str]:
         return {"code": "Lost", "message": ended.message}
     tail = last_words(stderr)
     said = _last_line(tail)
+    message = _how(ended)
     if ended.signal is not None:
-        message = f"the script was killed by {signal_name(ended.signal)}"
         # Of a script that was killed the last line means nothing, unless it names one of several processes.
         error = {"code": "KilledBySignal", "message": f"{message}: {said}" if _NAMES_A_RANK.match(said) else message}
     else:
-        message = f"the script ended with exit code {ended.exit_code}"
         error = {"code": "ScriptFailed", "message": f"{message}: {said}" if said else message}
     if tail:
         error["details"] = tail
     return error
+
+
+def _how(ended: Ended) -> str:
+    if ended.signal is not None:
+        return f"the script was killed by {signal_name(ended.signal)}"
+    return f"the script ended with exit code {ended.exit_code}" if ended.reason == "exited" else ended.message
 
 
 def last_words(stderr: Path) -> str:

@@ -6,6 +6,7 @@ import time
 
 from onrecord.conductor_process import NEXT, ConductorProcess, take_lock
 from onrecord.ledger.states import QUEUED
+from onrecord.outer_run import outer_run, wake
 from onrecord.workspace import Workspace
 
 
@@ -17,6 +18,10 @@ def recover(workspace: Workspace, wait_seconds: float) -> list[str]:
     """
     unfinished = workspace.query.unfinished()
     if not unfinished or workspace.journal.database.read_only:
+        return []
+    outer = outer_run(workspace)
+    if outer is not None:
+        wake(workspace, outer)
         return []
     waiting = [row for row in unfinished if row.status == QUEUED]
     if waiting:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from onrecord.run_archive import RunArchive
 from onrecord.run_errors import NothingKnown
+from onrecord.run_family import RunFamily
 from onrecord.run_logging import RunLogging
 from onrecord.run_models import RunModels
+from onrecord.run_snapshot import RunSnapshot
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
     from onrecord.environment import Environment
     from onrecord.experiment import Experiment
     from onrecord.offline_run import OfflineRun
+    from onrecord.run_listing import Wanted
     from onrecord.snapshot.take import Snapshot
 
 
-class Run(RunLogging, RunModels, RunArchive):
+class Run(RunLogging, RunModels, RunArchive, RunFamily, RunSnapshot):
     """One run of a workspace. Cheap to make; every question reads the ledger as it is now."""
 
     def __init__(self, workspace: Workspace, run_id: str) -> None:
@@ -38,6 +40,18 @@ class Run(RunLogging, RunModels, RunArchive):
 
         return current_run(allow_offline)
 
+    @classmethod
+    def get_submitted_run(cls) -> Run:
+        """The run that the script belongs to. Raises NotInARun in one that was started by hand."""
+        run = cls.get_context(allow_offline=False)
+        assert isinstance(run, Run)  # noqa: S101
+        return run
+
+    @staticmethod
+    def get(workspace: Workspace, run_id: str) -> Run:
+        """The run with this id, as `workspace.get_run`. Raises UnknownRun, AmbiguousRun, BadRunId."""
+        return workspace.get_run(run_id)
+
     @property
     def experiment(self) -> Experiment:
         """The experiment it belongs to."""
@@ -49,6 +63,11 @@ class Run(RunLogging, RunModels, RunArchive):
     def number(self) -> int:
         """Its place among the experiment's runs, from 1."""
         return self._row().number
+
+    @property
+    def name(self) -> str:
+        """The same as `display_name`."""
+        return self.display_name
 
     def get_environment(self) -> Environment:
         """The environment that the run was submitted with, as it was defined then; changing it changes no run.
@@ -67,22 +86,6 @@ class Run(RunLogging, RunModels, RunArchive):
             )
         return environment_from(document)
 
-    def get_snapshot_id(self) -> str | None:
-        """The snapshot of its source: 64 hex digits."""
-        return self._row().snapshot_id
-
-    def restore_snapshot(self, path: str | os.PathLike[str], snapshot_id: str | None = None) -> Path:
-        """Write its source as it was at submit into the empty folder `path`; returns the folder.
-
-        Raises NothingKnown where it has none, or had one that was erased; the snapshot's errors.
-        """
-        from onrecord.run_source import snapshot_of_run
-        from onrecord.snapshot.restore import restore_snapshot
-
-        destination = Path(path)
-        restore_snapshot(self.workspace.store, snapshot_id or snapshot_of_run(self), destination)
-        return destination
-
     def diff(
         self,
         other: Run | str | os.PathLike[str] | None = None,
@@ -99,6 +102,22 @@ class Run(RunLogging, RunModels, RunArchive):
         from onrecord.comparison import compare
 
         return compare(self.workspace, self, other, paths=paths, source_only=source_only)
+
+    # Last, because no annotation after it can name the built-in list.
+    @staticmethod
+    def list(
+        experiment: Experiment,
+        type: str | None = None,
+        tags: Wanted = None,
+        properties: Wanted = None,
+        status: str | None = None,
+        include_children: bool = False,
+        _rehydrate_runs: bool = True,
+    ) -> Iterator[Run]:
+        """The runs of an experiment, newest first, as `Experiment.get_runs`. Raises BadListing."""
+        return experiment.get_runs(
+            type=type, tags=tags, properties=properties, status=status, include_children=include_children
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Run) and other.id == self.id and other.workspace.path == self.workspace.path

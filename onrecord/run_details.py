@@ -1,7 +1,9 @@
-"""What is known of a run: its state, its warnings, and everything in one document."""
+"""What is known of a run: its state, its warnings, its logs, and everything in one document."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from onrecord.run_files import RunFiles
@@ -23,6 +25,12 @@ class RunDetails(RunFiles, RunLabels):
 
         return status_of(self.workspace, self._row())
 
+    def get_detailed_status(self) -> dict[str, str]:
+        """`status`, and `details`: what it waits for, why it failed, or nothing."""
+        from onrecord.documents import detailed_status_document
+
+        return detailed_status_document(self)
+
     def has_ended(self) -> bool:
         """Whether it is Completed, Failed or Canceled."""
         return self._row().ended
@@ -32,6 +40,23 @@ class RunDetails(RunFiles, RunLabels):
         from onrecord.documents import details_document
 
         return details_document(self)
+
+    def get_details_with_logs(self) -> dict[str, Any]:
+        """The same with the text of each log in `logFiles`, also while the run goes on; at most the last 1 MiB each."""
+        from onrecord.run_logs import texts_of_logs
+
+        details = self.get_details()
+        details["logFiles"] = texts_of_logs(self)
+        return details
+
+    def get_all_logs(self, destination: str | os.PathLike[str] | None = None) -> list[Path]:
+        """Copy its logs into a folder, by default one with the run's id in the current folder; returns the files.
+
+        Those of a run that goes on as they are now.
+        """
+        from onrecord.run_logs import copy_logs
+
+        return copy_logs(self, Path(destination if destination is not None else self.id))
 
     def get_warnings(self) -> list[str]:
         """What its conductor could not do, or what a reader should know; empty until it has ended."""

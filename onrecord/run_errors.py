@@ -9,6 +9,26 @@ class RunFailedError(OnRecordError):
     """A run that was waited for has failed. Attributes: `run_id`, `exit_code`, `signal`, `error`."""
 
 
+class WaitedTooLong(OnRecordError):
+    """A run that was waited for has not ended in time; it goes on. Attributes: `run_id`, `timeout_seconds`."""
+
+
+class WaitsForItself(OnRecordError):
+    """A script waits for a run that cannot start before the script has ended. Attributes: `run_id`, `outer`."""
+
+
+class RunHasEnded(OnRecordError):
+    """What is asked for has no meaning any more for a run that has ended. Attributes: `run_id`, `status`."""
+
+
+class ParentCanceled(OnRecordError):
+    """A run that is being canceled takes no more children. Attribute: `run_id`."""
+
+
+class SnapshotExists(OnRecordError):
+    """A run has one source. Attributes: `run_id`, `snapshot_id` (the one that stays)."""
+
+
 class UnknownFile(OnRecordError):
     """The run has no file of this name. Attributes: `run_id`, `name`, `candidates`."""
 

@@ -124,13 +124,6 @@ class RunFiles(RunHandle):
         download(self.workspace.store, [Download(row.digest, row.size, path) for row, path in pairs])
         return [path for _, path in pairs]
 
-    def get_all_logs(self, destination: str | os.PathLike[str] | None = None) -> list[Path]:
-        """Copy its logs (`logs/…`) below a folder, by default one with the run's id; returns their paths."""
-        folder = Path(destination) if destination is not None else Path(self.id)
-        if not any(name.startswith("logs/") for name in self.get_file_names()):
-            return []
-        return self.download_files("logs/", folder)
-
     @overload
     def open(
         self, name: str, mode: Literal["rb"] = "rb", *, version: int | None = None, encoding: str = "utf-8"

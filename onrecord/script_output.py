@@ -74,20 +74,26 @@ class Follower:
             self._tails.insert(0, (Tail(self._folder.notes), notes))
             self._waiting = waiting
 
-    def follow(self) -> None:
-        """Go on until the run has ended. A conductor that dies meanwhile is replaced."""
+    def follow(self, seconds: float | None = None) -> bool:
+        """Go on until the run has ended; False where that took more than so many `seconds`.
+
+        A conductor that dies meanwhile is replaced.
+        """
+        end = None if seconds is None else time.monotonic() + seconds
         pause, looked_at = _FIRST_PAUSE_SECONDS, time.monotonic()
         while True:
             ended = self._run.has_ended()
             said = self._drain()
             if ended and not said:
-                return
+                return True
             if said or ended:
                 pause = _FIRST_PAUSE_SECONDS
                 continue
             if self._waiting is not None:
                 self._waiting(self._folder.build_log)
             now = time.monotonic()
+            if end is not None and now >= end:
+                return False
             if now - looked_at > _RECOVER_AFTER_SECONDS:
                 looked_at = now
                 self._replace_dead_conductor()

@@ -10,15 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from onrecord.compute_target import ComputeTarget, target_named
 from onrecord.conductor_process import FIRST, FIRST_IN_BUILT, ConductorProcess, take_lock
 from onrecord.errors import OnRecordError
-from onrecord.git_facts import GitFacts, read_git_facts
+from onrecord.git_facts import PREFIX, GitFacts, read_git_facts
 from onrecord.layout import RunFolder
 from onrecord.ledger.events import FileRecorded, RunQueued, RunSubmitted
 from onrecord.ledger.ids import encode, new_id
+from onrecord.outer_run import outer_run, wake
 from onrecord.resources import refuse_what_never_fits
 from onrecord.script_run_config import BadConfig, CheckedConfig, ScriptRunConfig
 from onrecord.snapshot.digest import digest_bytes
@@ -32,6 +33,16 @@ Progress = Callable[[int, int], None]
 PATCH_NAME = "onrecord/git.patch"
 
 
+class _Asked(NamedTuple):
+    """What is recorded of a submit besides the job."""
+
+    experiment: str
+    name: str
+    tags: dict[str, str]
+    parent: str | None
+    fail_if_child_fails: bool
+
+
 def submit(
     workspace: Workspace,
     experiment: str,
@@ -39,39 +50,51 @@ def submit(
     *,
     name: str = "",
     tags: Mapping[str, str] | None = None,
+    parent: str | None = None,
+    fail_if_child_fails: bool = False,
     rehash: bool = False,
     progress: Progress | None = None,
 ) -> tuple[str, Snapshot]:
     """Put a run on record and start its conductor; returns the run's id and the snapshot it runs from.
 
     The conductor's interpreter starts while the source is snapshotted, and waits for the run to be in
-    the ledger. `rehash` and `progress` as `snapshot_of` takes them. Raises BadConfig, UnknownTarget, the
-    snapshot's and the ledger's errors; then there is no run.
+    the ledger. `parent`: the id of the run that it is started from. `fail_if_child_fails`: it is not Completed where
+    a run that is started from it fails, and waits for their ends. Inside a script the conductor of that script's run
+    starts it, see `outer_run`. `rehash` and `progress` as `snapshot_of` takes them. Raises UnknownRun for the
+    parent, BadConfig, UnknownTarget, the snapshot's and the ledger's errors; then there is no run.
     """
     job = config.checked()
+    if parent is not None:
+        workspace.query.run(parent)
+    asked = _Asked(experiment, name, dict(tags or {}), parent, fail_if_child_fails)
     target = target_named(workspace, job.target)
     refuse_what_never_fits(target, job.as_document())
     workspace.journal.database.writable()
     run_id = encode(new_id(time.time_ns() // 1_000_000, os.urandom(10)))
     folder = workspace.layout.run(run_id)
     place = FIRST_IN_BUILT if job.environment.needs_build() else FIRST
-    conductor = _start_conductor(workspace, run_id, folder, place)
+    outer = outer_run(workspace)
+    conductor = None if outer else _start_conductor(workspace, run_id, folder, place)
     try:
-        facts = _GitQuestion(job.source)
+        facts = _git_question(workspace, job.source)
         # What the snapshot finds stored already must not be erased with another run before this one refers to it.
         with workspace.store.in_use():
             rules = Rules(defaults=job.default_excludes)
             snapshot = snapshot_of(workspace, job.source, rules=rules, rehash=rehash, progress=progress)
             _check_script_is_in(workspace, snapshot, job)
-            may_start = _record(workspace, run_id, job, target, snapshot, facts.answer(), experiment, name, tags or {})
+            may_start = _record(workspace, run_id, job, target, snapshot, facts, asked, outer)
     except BaseException:
-        conductor.dismiss()
+        if conductor is not None:
+            conductor.dismiss()
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
     if place == FIRST_IN_BUILT:
         # Whoever waits for the run follows it.
+        folder.path.mkdir(parents=True, exist_ok=True)
         folder.notes.touch()
-    if may_start:
+    if conductor is None:
+        wake(workspace, str(outer))
+    elif may_start:
         conductor.go()
     else:
         conductor.dismiss()
@@ -137,27 +160,30 @@ def _record(
     job: CheckedConfig,
     target: ComputeTarget,
     snapshot: Snapshot,
-    facts: GitFacts,
-    experiment: str,
-    name: str,
-    tags: Mapping[str, str],
+    question: _GitQuestion,
+    asked: _Asked,
+    outer: str | None,
 ) -> bool:
-    """Put the run on record; whether it may start, or waits for room."""
+    """Put the run on record; whether it may start, or waits for room or for the conductor of an `outer` run."""
+    facts = question.answer()
     submitted = RunSubmitted(
-        experiment=experiment,
-        name=name,
-        config=job.as_document(),
+        experiment=asked.experiment,
+        name=asked.name,
+        # Said only where it is so: an ordinary run has the bytes that it always had.
+        config={**job.as_document(), **({"fail_if_child_fails": True} if asked.fail_if_child_fails else {})},
         snapshot_id=snapshot.snapshot_id,
         snapshot={"files": snapshot.files, "bytes": snapshot.bytes, "bytes_stored": snapshot.bytes_stored},
-        tags=dict(tags),
+        tags=asked.tags,
         properties=facts.properties,
+        parent=asked.parent,
         submitted_by={"user": user_name(), "host": socket.gethostname(), "pid": str(os.getpid())},
     )
     # Its conductor is up by now: said here, in the same transaction, it need not be written before the start.
     with admission(workspace, target, submitted.config) as admitted:
-        place = [RunQueued(reason=admitted.reason)] if admitted.reason else start_events(admitted.gpus)
+        reason = admitted.reason or (f"the conductor of run {outer} starts it" if outer else "")
+        place = [RunQueued(reason=reason)] if reason else start_events(admitted.gpus)
         workspace.journal.append(run_id, [submitted, *_patch(workspace, facts), *place], expected=0)
-    return not admitted.reason
+    return not reason
 
 
 def _patch(workspace: Workspace, facts: GitFacts) -> list[FileRecorded]:
@@ -167,11 +193,28 @@ def _patch(workspace: Workspace, facts: GitFacts) -> list[FileRecorded]:
     return [FileRecorded(name=PATCH_NAME, digest=stored.digest, size=stored.size, bytes_stored=stored.bytes_stored)]
 
 
+def _git_question(workspace: Workspace, source: Path) -> _GitQuestion:
+    if not source.is_relative_to(workspace.layout.runs.resolve()):
+        return _GitQuestion(lambda: read_git_facts(source))
+    # A script submits from its working copy: what the repository around the workspace is at by now is not its source.
+    facts = _facts_of_run(workspace, source.relative_to(workspace.layout.runs.resolve()).parts[0])
+    return _GitQuestion(lambda: facts)
+
+
+def _facts_of_run(workspace: Workspace, run_id: str) -> GitFacts:
+    known = workspace.query.properties(run_id)[run_id]
+    patch = [row for row in workspace.query.files(run_id) if row.name == PATCH_NAME]
+    return GitFacts(
+        properties={name: value for name, value in known.items() if name.startswith(PREFIX)},
+        patch=workspace.store.read(patch[0].digest) if patch else b"",
+    )
+
+
 class _GitQuestion:
     """git is asked while the snapshot is taken: both wait for the disk and for other processes."""
 
-    def __init__(self, source: Path) -> None:
-        self._source = source
+    def __init__(self, ask: Callable[[], GitFacts]) -> None:
+        self._question = ask
         self._facts = GitFacts()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._ask, name="onrecord-git", daemon=True)
@@ -185,7 +228,7 @@ class _GitQuestion:
 
     def _ask(self) -> None:
         try:
-            self._facts = read_git_facts(self._source)
+            self._facts = self._question()
         except BaseException as problem:
             self._error = problem
 

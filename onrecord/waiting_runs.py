@@ -17,7 +17,8 @@ from onrecord.compute_target import ComputeTarget, target_named
 from onrecord.conductor_process import FIRST, FIRST_IN_BUILT, ConductorProcess, take_lock
 from onrecord.errors import OnRecordError
 from onrecord.ledger.errors import IllegalTransition
-from onrecord.ledger.states import CANCEL_REQUESTED, NOT_STARTED, QUEUED
+from onrecord.ledger.states import CANCEL_REQUESTED, FINALIZING, NOT_STARTED, QUEUED
+from onrecord.outer_run import outer_run, wake
 from onrecord.resources import Room, resources_of
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def admission(workspace: Workspace, target: ComputeTarget, config: dict[str, Any
 
 def start_waiting(workspace: Workspace) -> list[str]:
     """Start what waits and has room now; returns their ids. Errors of one target do not keep others from starting."""
-    if workspace.journal.database.read_only:
+    if workspace.journal.database.read_only or _left_to_outer(workspace):
         return []
     queued = [row.run_id for row in workspace.query.unfinished() if row.status == QUEUED]
     targets = {str(workspace.query.config(run_id).get("target")) for run_id in queued}
@@ -67,6 +68,13 @@ def start_waiting(workspace: Workspace) -> list[str]:
         with _deciding(workspace):
             started += _start_in_order(workspace, target)
     return started
+
+
+def _left_to_outer(workspace: Workspace) -> bool:
+    outer = outer_run(workspace)
+    if outer is not None:
+        wake(workspace, outer)
+    return outer is not None
 
 
 def _start_in_order(workspace: Workspace, target: ComputeTarget) -> list[str]:
@@ -120,6 +128,9 @@ def _state(workspace: Workspace, target: ComputeTarget) -> tuple[list[tuple[RunR
             continue
         if row.status == QUEUED:
             waiting.append((row, config))
+        elif row.status == FINALIZING and config.get("fail_if_child_fails"):
+            # Its script has ended, and it waits for its children: they may wait for its place.
+            continue
         elif row.status != NOT_STARTED and not (row.status == CANCEL_REQUESTED and row.started_at is None):
             running.append((resources_of(config), gpus_of(workspace, row.run_id, config)))
     # Stable: the ledger gives the newest first.

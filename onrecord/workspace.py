@@ -11,7 +11,7 @@ from onrecord.errors import OnRecordError
 from onrecord.layout import FOLDER, Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from onrecord.compute_target import ComputeTarget
     from onrecord.environment import Environment
@@ -36,10 +36,29 @@ class WorkspaceExists(OnRecordError):
 
 
 class Workspace:
-    """One project's history. `path` is the project's folder; everything lies in its `.onrecord` folder."""
+    """One project's history. `path` is the project's folder; everything lies in its `.onrecord` folder.
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).absolute()
+    Azure ML's form is taken too: `Workspace(subscription_id, resource_group, workspace_name)` is the workspace of
+    that name, see `get`.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        resource_group: str | None = None,
+        workspace_name: str | None = None,
+        auth: object = None,
+        *,
+        subscription_id: str | None = None,
+        **azure: object,
+    ) -> None:
+        _refuse_unknown(azure, "Workspace")
+        if workspace_name is not None:
+            given = subscription_id if subscription_id is not None else path
+            from onrecord.known_workspaces import folder_of
+
+            path = folder_of(workspace_name, None if given is None else os.fspath(given), resource_group)
+        self.path = Path(path if path is not None else ".").absolute()
         self.layout = Layout(self.path / FOLDER)
         if not self.layout.config.is_file():
             raise WorkspaceNotFound(
@@ -50,11 +69,29 @@ class Workspace:
             )
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str] = ".", *, exist_ok: bool = False) -> Workspace:
+    def create(
+        cls,
+        path: str | os.PathLike[str] = ".",
+        *,
+        name: str | None = None,
+        subscription_id: str | None = None,
+        resource_group: str | None = None,
+        location: str | None = None,
+        exist_ok: bool = False,
+        **azure: object,
+    ) -> Workspace:
         """Make a workspace in the folder `path`, which is made too when it is missing.
 
-        Raises WorkspaceExists unless `exist_ok`, and LedgerOnNetwork.
+        `name`, by default the folder's, and Azure ML's `subscription_id`, `resource_group` and `location` are kept as
+        they are given. With one of those the first argument is the name, as Azure ML has it, and the folder the
+        current one; what else its `create` takes is ignored. Raises WorkspaceExists unless `exist_ok`,
+        BadWorkspaceName, and LedgerOnNetwork.
         """
+        _refuse_unknown(azure, "Workspace.create")
+        given = {"name": name, "subscription_id": subscription_id, "resource_group": resource_group}
+        if path != "." and name is None and (subscription_id is not None or resource_group is not None):
+            given["name"], path = os.fspath(path), "."
+        settings = _settings({**given, "location": location})
         layout = Layout(Path(path).absolute() / FOLDER)
         if layout.config.is_file() and not exist_ok:
             raise WorkspaceExists(
@@ -66,7 +103,7 @@ class Workspace:
 
         refuse_network(layout.ledger)
         try:
-            _make_folders(layout)
+            _make_folders(layout, settings)
         except OSError as problem:
             raise OnRecordError(
                 f"cannot make a workspace in {layout.root.parent}",
@@ -79,11 +116,19 @@ class Workspace:
         return workspace
 
     @classmethod
-    def from_config(cls, path: str | os.PathLike[str] | None = None) -> Workspace:
+    def from_config(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        auth: object = None,
+        _logger: object = None,
+        _file_name: str | None = None,
+    ) -> Workspace:
         """The workspace found from `path` (default: the current folder) upward, as git finds its repository.
 
-        The environment variable ONRECORD_WORKSPACE, a project's folder or its `.onrecord`, wins over the
-        current folder. Raises WorkspaceNotFound with the folders that were searched.
+        Where there is none, a `config.json` that `write_config` wrote leads to its workspace; `path` may be one. The
+        environment variable ONRECORD_WORKSPACE, a project's folder or its `.onrecord`, wins over the current folder.
+        Raises WorkspaceNotFound with the folders that were searched, NoWorkspaceInConfig for a file that Azure wrote.
+        `auth` is accepted for Azure ML's sake.
         """
         given = path or os.environ.get(VARIABLE)
         start = Path(given or ".").absolute()
@@ -92,11 +137,21 @@ class Workspace:
         if given and not path:
             return cls._from_variable(start, given)
         if start.is_file():
+            if start.suffix == ".json":
+                from onrecord.workspace_identity import folder_named_in
+
+                return cls(folder_named_in(start))
             start = start.parent
         searched = [start, *start.parents]
         for folder in searched:
             if (folder / FOLDER).is_dir():
                 return cls(folder)
+        # Only then: the nearest workspace counts, and most projects have no such file.
+        from onrecord.workspace_identity import config_file_in, folder_named_in
+
+        for folder in searched:
+            if (file := config_file_in(folder, _file_name)) is not None:
+                return cls(folder_named_in(file))
         raise WorkspaceNotFound(
             f"there is no workspace in {start} or in a folder above it",
             why="searched " + ", ".join(str(folder / FOLDER) for folder in searched),
@@ -116,10 +171,63 @@ class Workspace:
                 searched=[start],
             ) from None
 
+    @classmethod
+    def get(
+        cls,
+        name: str,
+        auth: object = None,
+        subscription_id: str | None = None,
+        resource_group: str | None = None,
+        location: str | None = None,
+        **azure: object,
+    ) -> Workspace:
+        """The workspace of that name: the one found from the current folder upward, or one that was used before.
+
+        Where `subscription_id` or `resource_group` are given, they are compared with what it was created with; one
+        that was created without them fits any. Raises WorkspaceNotFound with the names that are known.
+        """
+        from onrecord.known_workspaces import folder_of
+
+        _refuse_unknown(azure, "Workspace.get")
+        return cls(folder_of(name, subscription_id, resource_group))
+
+    def write_config(self, path: str | os.PathLike[str] | None = None, file_name: str | None = None) -> Path:
+        """Write `.azureml/config.json` into a folder, by default the current one: `from_config` there leads here."""
+        from onrecord.workspace_identity import write_config_file
+
+        return write_config_file(self.path, self._identity, Path(path or "."), file_name)
+
+    @cached_property
+    def _identity(self) -> dict[str, str]:
+        from onrecord.workspace_identity import LOCAL, identity_in
+
+        return {"name": self.path.name, **LOCAL, **identity_in(self.layout.config)}
+
     @property
     def name(self) -> str:
-        """The project folder's name."""
-        return self.path.name
+        """The name that it was created with, or the project folder's."""
+        return self._identity["name"]
+
+    @property
+    def subscription_id(self) -> str:
+        """As it was created with, else `local`; means nothing here."""
+        return self._identity["subscription_id"]
+
+    @property
+    def resource_group(self) -> str:
+        """As it was created with, else `local`; means nothing here."""
+        return self._identity["resource_group"]
+
+    @property
+    def location(self) -> str:
+        """As it was created with, else `local`; means nothing here."""
+        return self._identity["location"]
+
+    def get_details(self) -> dict[str, str]:
+        """What it is and where: `id` and `path` are the project's folder, the other names are Azure ML's."""
+        named = {"subscriptionId": self.subscription_id, "resourceGroup": self.resource_group}
+        known = {"id": str(self.path), "name": self.name, "location": self.location, **named}
+        return {**known, "type": "onrecord.workspace", "path": str(self.path), "ledger": str(self.layout.ledger)}
 
     @cached_property
     def journal(self) -> Journal:
@@ -215,11 +323,42 @@ class Workspace:
         if "journal" in self.__dict__:
             self.journal.close()
 
+    # Last, because no annotation after it can name the built-in list.
+    @staticmethod
+    def list(
+        subscription_id: str | None = None, auth: object = None, resource_group: str | None = None
+    ) -> dict[str, list[Workspace]]:
+        """The workspaces that this user has worked with on this machine, by name; `get` finds one of them."""
+        from onrecord.known_workspaces import known_workspaces
+
+        return known_workspaces(subscription_id, resource_group)
+
     def __repr__(self) -> str:
         return f"Workspace({str(self.path)!r})"
 
 
-def _make_folders(layout: Layout) -> None:
+def _refuse_unknown(given: Mapping[str, object], call: str) -> None:
+    """What only a cloud needs is ignored; a keyword that not even Azure ML has is a mistake."""
+    if not given:
+        return
+    from onrecord.workspace_identity import AZURE_ONLY
+
+    for name in given:
+        if name not in AZURE_ONLY and not name.startswith("_"):
+            raise TypeError(f"{call}() got an unexpected keyword argument {name!r}")
+
+
+def _settings(given: dict[str, str | None]) -> str:
+    if not any(given.values()):
+        return ""
+    from onrecord.workspace_identity import checked_name, settings_text
+
+    if given["name"] is not None:
+        checked_name(given["name"])
+    return settings_text(given)
+
+
+def _make_folders(layout: Layout, settings: str) -> None:
     layout.root.mkdir(parents=True, exist_ok=True)
     layout.runs.mkdir(exist_ok=True)
     layout.caches.mkdir(exist_ok=True)
@@ -229,7 +368,7 @@ def _make_folders(layout: Layout) -> None:
         from onrecord.anchors import forget
 
         forget(layout.root)
-        layout.config.write_text("# Settings of this onrecord workspace.\nversion = 1\n")
+        layout.config.write_text(f"# Settings of this onrecord workspace.\nversion = 1\n{settings}")
 
 
 def _what_is_wrong(root: Path) -> str:

@@ -38,6 +38,8 @@ CREATE UNIQUE INDEX runs_experiment ON runs(experiment, number);
 CREATE INDEX runs_created ON runs(created_at, seq);
 CREATE INDEX runs_status ON runs(status, seq);
 CREATE INDEX runs_parent ON runs(parent, seq) WHERE parent IS NOT NULL;
+CREATE INDEX runs_without_parent ON runs(seq) WHERE parent IS NULL;
+CREATE INDEX runs_without_parent_by_experiment ON runs(experiment, seq) WHERE parent IS NULL;
 CREATE INDEX runs_unfinished ON runs(seq) WHERE status NOT IN ('Completed', 'Failed', 'Canceled');
 """
 

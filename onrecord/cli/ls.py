@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from onrecord.cli.common import json_option, open_workspace, print_json, state_named
+from onrecord.cli.common import complete_run, json_option, open_workspace, print_json, state_named
 from onrecord.cli.text import Style, ago, columns, duration, fitted, narrate, printable
 from onrecord.documents import note_document, run_document, status_of
 from onrecord.tag_names import checked_tags
@@ -34,6 +34,8 @@ class _Wanted(NamedTuple):
     after: str | None
     as_of: str | None
     archived: bool
+    parent: str | None
+    children: bool
 
 
 class _Listed(NamedTuple):
@@ -50,6 +52,10 @@ class _Listed(NamedTuple):
 @click.option("-e", "--experiment", help="Only runs of this experiment.")
 @click.option("-s", "--status", help="Only runs in this state, for example Failed.")
 @click.option("-t", "--tag", "tags", multiple=True, metavar="KEY[=VALUE]", help="Only runs with this tag; repeatable.")
+@click.option("--parent", metavar="RUN", help="Only runs that were started from this one.", shell_complete=complete_run)
+@click.option(
+    "--children", is_flag=True, help="Also runs that were started from others; of a --parent all generations."
+)
 @click.option(
     "-n", "--limit", type=click.IntRange(1, _MOST), help=f"At most this many (default {_SHOWN}; --json: all)."
 )
@@ -64,6 +70,8 @@ def command(
     experiment: str | None,
     status: str | None,
     tags: tuple[str, ...],
+    parent: str | None,
+    children: bool,
     limit: int | None,
     everything: bool,
     shown: str | None,
@@ -75,21 +83,26 @@ def command(
     """List runs, newest first, or those that FILTER asks for.
 
     For example: onrecord ls 'metrics.loss < 0.5 and params.alpha >= 0.1 and tags.team = a order by metrics.loss'.
+    Runs that were started from another run are listed with --children, with --parent RUN, and with a FILTER, which
+    looks at every run unless it says `parent is null`.
     The language is described in docs/filters.md.
     """
     workspace = open_workspace()
     asked = {key: value if given else None for key, given, value in (tag.partition("=") for tag in tags)}
     checked_tags(asked)
     usual = None if everything or as_json else _SHOWN
-    request = _Wanted(wanted, experiment, state_named(status), asked, limit, usual, after, as_of, archived)
-    plain = wanted is None and after is None and as_of is None
+    if parent is not None:
+        parent = workspace.get_run(parent).id
+    request = _Wanted(
+        wanted, experiment, state_named(status), asked, limit, usual, after, as_of, archived, parent, children
+    )
+    plain = wanted is None and after is None and as_of is None and parent is None
     listed = _plainly(workspace, request) if plain else _searched(workspace, request)
     fields = _fields(listed, shown) if shown is not None else None
     if as_json:
         print_json(_documents(workspace, listed, fields, live=as_of is None))
     elif not listed.rows:
-        filtered = experiment or status or tags or not plain
-        narrate(_nothing(workspace, experiment, filtered=bool(filtered), archived=archived))
+        _narrate_none(workspace, request, filtered=bool(experiment or status or tags or not plain))
     elif fields is None:
         _print_table(workspace, listed, live=as_of is None)
     else:
@@ -100,12 +113,19 @@ def command(
         narrate("there are more; -n N or --all shows them")
 
 
-def _nothing(workspace: Workspace, experiment: str | None, *, filtered: bool, archived: bool) -> str:
-    if archived:
-        return "no archived runs"
-    if workspace.query.runs(experiment=experiment, archived=True, limit=1):
-        return "no runs but archived ones; onrecord ls --archived lists them"
-    return "no runs" if filtered else "no runs yet; onrecord run SCRIPT makes one"
+def _narrate_none(workspace: Workspace, wanted: _Wanted, *, filtered: bool) -> None:
+    if wanted.archived:
+        narrate("no archived runs")
+        return
+    hides_children = wanted == wanted._replace(filter=None, after=None, as_of=None, parent=None, children=False)
+    if hides_children and _plainly(workspace, wanted._replace(children=True, limit=1)).rows:
+        narrate("only runs that were started from others; --children lists them")
+    elif workspace.query.runs(experiment=wanted.experiment, archived=True, limit=1):
+        narrate("no runs but archived ones; onrecord ls --archived lists them")
+    elif filtered:
+        narrate("no runs")
+    else:
+        narrate("no runs yet; onrecord run SCRIPT makes one")
 
 
 def _plainly(workspace: Workspace, wanted: _Wanted) -> _Listed:
@@ -117,6 +137,7 @@ def _plainly(workspace: Workspace, wanted: _Wanted) -> _Listed:
         status=wanted.status,
         tags=wanted.tags,
         archived=wanted.archived,
+        children=wanted.children,
         limit=-1 if limit is None else limit + 1,
     )
     return _Listed(rows[:limit], workspace.query, limit is not None and len(rows) > limit)
@@ -136,7 +157,9 @@ def _combined(parsed: Filter, wanted: _Wanted) -> Filter:
         Compare,
         Exists,
         Field,
+        Kin,
         Node,
+        Not,
         with_active_only,
     )
 
@@ -147,6 +170,11 @@ def _combined(parsed: Filter, wanted: _Wanted) -> Filter:
     for name, value in wanted.tags.items():
         field = Field("tags", name)
         parts.append(Exists(field) if value is None else Compare(field, "=", value))
+    parent = Field("runs", "parent")
+    if wanted.parent is not None:
+        parts.append(Kin("descendant", wanted.parent) if wanted.children else Compare(parent, "=", wanted.parent))
+    elif wanted.filter is None and not wanted.children:
+        parts.append(Not(Exists(parent)))
     if wanted.archived:
         parts.append(Compare(ARCHIVED, "=", 1))
     return with_active_only(parsed._replace(where=And(tuple(parts)) if parts else None))
@@ -172,10 +200,12 @@ def _documents(workspace: Workspace, listed: _Listed, fields: _Fields | None, *,
     facts = listed.query.facts([row.run_id for row in listed.rows])
     said = listed.query.descriptions([row.run_id for row in listed.rows])
     notes = listed.query.notes([row.run_id for row in listed.rows])
+    with_children = listed.query.child_counts([row.run_id for row in listed.rows], 1)
     documents = []
     for row in listed.rows:
         known = facts[row.run_id]
-        document = run_document(workspace, row, known.tags, known.properties, live=live)
+        children = listed.query.children_by_status(row.run_id) if row.run_id in with_children else {}
+        document = run_document(workspace, row, known.tags, known.properties, children, live=live)
         document["description"] = said.get(row.run_id, "")
         document["notes"] = [note_document(note) for note in notes[row.run_id]]
         if fields is not None:
@@ -196,13 +226,14 @@ def _print_table(workspace: Workspace, listed: _Listed, *, live: bool) -> None:
     said = listed.query.descriptions([row.run_id for row in listed.rows])
     table = [["RUN", "STATUS", "NAME", "CREATED", "DURATION", "EXIT", "TAGS", *["DESCRIPTION"] * bool(said)]]
     shorten = short_ids([row.run_id for row in listed.rows])
+    children = listed.query.child_counts([row.run_id for row in listed.rows])
     for row in listed.rows:
         exit_code = "-" if row.exit_code is None else str(row.exit_code)
         words = [printable(said.get(row.run_id, "").partition("\n")[0])] if said else []
         marks = " ".join(f"{key}={value}" if value else key for key, value in facts[row.run_id].tags.items())
         status = status_of(workspace, row) if live else row.status
         table.append(
-            [shorten[row.run_id], status, _name(row), ago(row.created_at),
+            [shorten[row.run_id], status, _name(row, children.get(row.run_id, 0)), ago(row.created_at),
              duration(row.duration_seconds),
              exit_code, printable(marks), *words]
         )  # fmt: skip
@@ -243,9 +274,10 @@ def _print_lines(table: list[list[str]], *, right: frozenset[int], dim: int | No
         print("  ".join(cells).rstrip())
 
 
-def _name(row: RunRow) -> str:
+def _name(row: RunRow, children: int = 0) -> str:
     name = printable(row.display_name)
-    return f"{name} (erased)" if row.erased and row.experiment else name
+    name = f"{name} (erased)" if row.erased and row.experiment else name
+    return f"{name} ({children:,} child{'ren' * (children > 1)})" if children else name
 
 
 def short_ids(run_ids: list[str]) -> dict[str, str]:

@@ -54,6 +54,7 @@ from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 @click.option("--gpus", type=int, default=0, metavar="N", help="GPUs it takes of a target with limits.")
 @click.option("--timeout", type=Duration(), metavar="TIME", help="End the run after this long: 90s, 15m, 2h.")
 @click.option("-k", "--keep", multiple=True, metavar="FOLDER", help="Record this folder besides outputs and logs.")
+@click.option("--fail-if-child-fails", is_flag=True, help="Fail where a run that SCRIPT submits as its child fails.")
 @click.option("--checkpoint", is_flag=True, help="Print the history's checkpoint on stderr at the end.")
 @default_excludes_option
 @rehash_option
@@ -76,6 +77,7 @@ def command(
     gpus: int,
     timeout: float | None,
     keep: tuple[str, ...],
+    fail_if_child_fails: bool,
     checkpoint: bool,
     default_excludes: bool,
     rehash: bool,
@@ -111,7 +113,14 @@ def command(
     warn_of_changed_history(workspace)
     workspace.recover(0)
     with files_progress_of("snapshotting") as progress:
-        run = Experiment(workspace, chosen).submit(config, wanted, display_name=name, rehash=rehash, progress=progress)
+        run = Experiment(workspace, chosen).submit(
+            config,
+            wanted,
+            display_name=name,
+            fail_if_child_fails=fail_if_child_fails,
+            rehash=rehash,
+            progress=progress,
+        )
     _narrate_submit(run, chosen)
     if detach:
         if as_json:
@@ -194,7 +203,8 @@ def _tags(given: tuple[str, ...]) -> dict[str, str]:
 
 def _document(run: Run) -> dict[str, object]:
     query = run.workspace.query
-    return run_document(run.workspace, query.run(run.id), query.tags(run.id)[run.id], run.get_properties())
+    tags, children = query.tags(run.id)[run.id], query.children_by_status(run.id)
+    return run_document(run.workspace, query.run(run.id), tags, run.get_properties(), children)
 
 
 def _narrate_submit(run: Run, experiment: str) -> None:

@@ -6,9 +6,11 @@ import sys
 
 import click
 
+from onrecord.cli.children_tree import print_children
 from onrecord.cli.common import json_option, open_run, print_json, run_argument
 from onrecord.cli.text import Style, duration, local_time, metric, printable
 from onrecord.documents import note_document, run_document, status_of
+from onrecord.ledger.errors import UnknownRun
 from onrecord.ledger.events import PayloadErased, RunImported
 from onrecord.run import Run
 
@@ -22,7 +24,8 @@ def command(run: str, as_json: bool) -> None:
     query = found.workspace.query
     if as_json:
         row = query.run(found.id)
-        document = run_document(found.workspace, row, query.tags(row.run_id)[row.run_id], found.get_properties())
+        tags, children = query.tags(row.run_id)[row.run_id], query.children_by_status(row.run_id)
+        document = run_document(found.workspace, row, tags, found.get_properties(), children)
         notes = [note_document(note) for note in found.notes]
         print_json({**document, "description": found.description, "notes": notes})
     else:
@@ -40,6 +43,7 @@ def _print(run: Run) -> None:
     facts = [
         ("run", row.run_id),
         ("experiment", printable(row.experiment) or "-"),
+        *([("parent", _parent(run, row.parent))] if row.parent else []),
         *_custody(run),
         ("command", printable(" ".join(words)) or "-"),
         ("source", printable(definition.get("source_directory", "")) or "-"),
@@ -61,6 +65,7 @@ def _print(run: Run) -> None:
     _print_pairs(style, "tags", run.get_tags())
     _print_pairs(style, "properties", run.workspace.query.properties(run.id)[run.id])
     _print_pairs(style, "metrics", {name: _metric(value) for name, value in run.get_metrics().items()})
+    print_children(style, run)
     names = run.get_file_names()
     if names:
         print(f"{style.bold('files')}\n  {len(names):,}, listed by: onrecord files {row.run_id[:10]}")
@@ -79,6 +84,13 @@ def _print_words(style: Style, run: Run) -> None:
         print(f"  {style.dim(printable(f'{local_time(note.at)} {note.author}'))}  {printable(first)}".rstrip())
         for line in more:
             print(f"    {printable(line)}".rstrip())
+
+
+def _parent(run: Run, parent: str) -> str:
+    try:
+        return f"{parent} ({printable(run.workspace.query.run(parent).display_name)})"
+    except UnknownRun:
+        return f"{printable(parent)} (not in this workspace)"
 
 
 def _custody(run: Run) -> list[tuple[str, str]]:

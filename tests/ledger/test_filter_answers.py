@@ -178,6 +178,7 @@ _leaves = st.one_of(
     ),
     st.builds(Compare, st.just(Field("runs", "archived")), st.just("="), st.sampled_from((0, 1))),
     st.builds(Compare, st.sampled_from((Field("runs", "parent"), Field("runs", "run_id"))), st.just("="), _runs),
+    st.just(Not(Exists(Field("runs", "parent")))),
     st.builds(OneOf, _metrics, st.lists(_number, min_size=1, max_size=4).map(tuple)),
     st.builds(OneOf, _params, st.lists(st.one_of(_number, _text), min_size=1, max_size=4).map(tuple)),
     st.builds(OneOf, st.one_of(_texts, _entries), st.lists(_text, min_size=1, max_size=4).map(tuple)),

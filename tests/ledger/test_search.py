@@ -191,6 +191,9 @@ def test_a_kin_that_is_not_there_is_named(full: Journal) -> None:
         ("created > 2026-01-31 order by name", "runs_created (created_at>?)"),
         ("descendant of @last", "SEARCH d USING PRIMARY KEY (ancestor=?)"),
         ("experiment = x", "runs_experiment (experiment=?)"),
+        ("parent is null", "SCAN r USING INDEX runs_without_parent"),
+        ("parent is null and experiment = e1", "runs_without_parent_by_experiment (experiment=?)"),
+        (f"parent = {run_id(1000)}", "runs_parent (parent=?)"),
     ],
 )
 def test_the_index_that_leads_to_few_runs_is_used_and_nothing_is_sorted_that_it_has_in_order(
@@ -207,7 +210,7 @@ def test_the_index_that_leads_to_few_runs_is_used_and_nothing_is_sorted_that_it_
     monkeypatch.setattr(full, "fetch", fetch)
     Query(full).search(text)
     assert index in plans[0], plans
-    if text.startswith("order by") or "order by metrics" in text:
+    if text.startswith(("order by", "parent is", "parent = 0")) or "order by metrics" in text:
         assert "TEMP B-TREE" not in plans[0], plans
 
 
