@@ -54,7 +54,7 @@ class Standing(NamedTuple):
 
     name: str
     kind: str  # of the last point, as `Series` has it
-    count: int  # points; what a call logged as a whole is one
+    points: int  # what a call logged as a whole is one
     last: float | None  # None where the last point is NaN or no number
     minimum: float | None  # NaN ignored; None where there is no number
     maximum: float | None
@@ -67,7 +67,11 @@ class Standing(NamedTuple):
 def standings(journal: Journal, run_id: str) -> list[Standing]:
     """How each metric of a run stands, by name. Cost: a row a metric, however many points."""
     journal.catch_up()
-    rows = journal.fetch(f"SELECT {', '.join(Standing._fields)} FROM run_metrics WHERE {_RUN} ORDER BY name", (run_id,))  # noqa: S608
+    rows = journal.fetch(
+        "SELECT name, kind, count, last, minimum, maximum, first_step, first_at, last_step, last_at"  # noqa: S608
+        f" FROM run_metrics WHERE {_RUN} ORDER BY name",
+        (run_id,),
+    )
     return [Standing._make(row) for row in rows]
 
 

@@ -18,7 +18,6 @@ with its CRC leads from the residue to the residue, so that one CRC-32 over many
 from __future__ import annotations
 
 import errno
-import json
 import os
 import struct
 import time
@@ -26,7 +25,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from onrecord.metric_values import checked_name
+from onrecord.metric_values import checked_name, spelled
 from onrecord.spool_losses import Losses
 
 FLOAT, INTEGER, JSON = b"RSPf", b"RSPi", b"RSPj"
@@ -70,7 +69,7 @@ class SpoolWriter:
         self._names: dict[str, tuple[int, bytes]] = {}
 
     def write(self, name: str, value: object, step: int = NO_STEP) -> None:
-        """Append one point: a float, an int, or anything that JSON spells. Raises BadMetric for a wrong name."""
+        """Append one point: a float, an int, or anything that JSON spells. Raises BadMetric."""
         length, text = self._names.get(name) or self._named(name)
         now = self._clock()
         kind = type(value)
@@ -79,7 +78,7 @@ class SpoolWriter:
         elif kind is int and -(2**63) <= value < 2**63:  # type: ignore[operator]
             frame = _pack_integer(self._integer, length, now, step, value) + text
         else:
-            frame = self._json_frame("json", name, json.dumps(value), now, step)
+            frame = self._json_frame("json", name, spelled("value", name, value), now, step)
         frame += zlib.crc32(frame, RESIDUE).to_bytes(4, "little")
         try:
             if os.write(self._fd, frame) == len(frame):
@@ -90,12 +89,12 @@ class SpoolWriter:
             self._losses.add(1, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
     def write_json(self, kind: str, name: str, text: str, step: int = NO_STEP) -> None:
-        """Append what a call logged as a whole, spelled as JSON. Raises BadMetric for a wrong name."""
+        """Append what a call logged as a whole, spelled as JSON. Raises BadMetric."""
         checked_name(name)
         self._append(1, _checked_frame(self._json_frame(kind, name, text, self._clock(), step)))
 
     def write_many(self, points: Iterable[tuple[str, object]], step: int = NO_STEP) -> None:
-        """Append a point for each name, all in one write and of one time. Raises BadMetric for a wrong name."""
+        """Append a point for each name, all in one write and of one time. Raises BadMetric."""
         now = self._clock()
         frames = [_checked_frame(self._frame(name, value, now, step)) for name, value in points]
         self._append(len(frames), b"".join(frames))
@@ -120,7 +119,7 @@ class SpoolWriter:
             return _pack_float(self._float, length, now, step, value) + text
         if type(value) is int and -(2**63) <= value < 2**63:
             return _pack_integer(self._integer, length, now, step, value) + text
-        return self._json_frame("json", name, json.dumps(value), now, step)
+        return self._json_frame("json", name, spelled("value", name, value), now, step)
 
     def _named(self, name: str) -> tuple[int, bytes]:
         text = self._rank + checked_name(name).encode()
