@@ -58,6 +58,6 @@ def _table(parts: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
             # The rows that had no such column.
             known += [None] * (total - len(cells) - len(known))
             known += cells
-    for column in columns.values():
-        column.extend([None] * (total - len(column)))
+    for short in columns.values():
+        short.extend([None] * (total - len(short)))
     return {name: cells[0] for name, cells in columns.items()} if total == 1 else columns

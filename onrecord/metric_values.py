@@ -94,12 +94,12 @@ def _plain(value: object) -> Any:
         return int.__int__(value)
     if isinstance(value, float):
         return float.__float__(value)
-    array = value if hasattr(value, "item") else getattr(value, "numpy", lambda: None)()
+    array: Any = value if hasattr(value, "item") else getattr(value, "numpy", lambda: None)()
     item = getattr(array, "item", None)
     if item is not None and tuple(getattr(array, "shape", ())) in ((), (1,)):
         inner: Any = item()
         # numpy's longdouble has no plain number that is equal to it, and gives itself back.
-        return float(array) if type(inner) is type(array) else _plain(inner)
+        return array.__float__() if type(inner) is type(array) else _plain(inner)
     from numbers import Number
 
     # Fractions and decimals; complex numbers have no such method.
