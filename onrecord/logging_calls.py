@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from onrecord.metric_values import checked_name, checked_step, checked_value
+from onrecord.metric_values import checked_name, checked_step, checked_value, spelled
 
 if TYPE_CHECKING:
     from onrecord.pictures import Picture
@@ -24,8 +24,8 @@ class LoggingCalls:
         """Keep one value for each name."""
 
     @abstractmethod
-    def _keep_whole(self, kind: str, name: str, value: Any) -> None:
-        """Keep what a call logs as a whole: `kind` is list, row, table or document."""
+    def _keep_whole(self, kind: str, name: str, value: Any, text: str) -> None:
+        """Keep what a call logs as a whole, spelled as `text` in JSON: `kind` is list, row, table or document."""
 
     @abstractmethod
     def _keep_image(self, name: str, picture: Picture) -> None:
@@ -48,7 +48,7 @@ class LoggingCalls:
         """Log a list of values: any sequence, array, tensor or generator of what `log` takes. Raises BadMetric."""
         from onrecord.metric_forms import checked_list
 
-        self._keep_whole("list", name, checked_list(checked_name(name), value))
+        self._log_whole("list", name, checked_list(checked_name(name), value))
 
     def log_row(self, name: str, description: str | None = None, **kwargs: Any) -> None:
         """Log one row, a value for each column. Raises BadMetric.
@@ -57,13 +57,13 @@ class LoggingCalls:
         """
         from onrecord.metric_forms import checked_row
 
-        self._keep_whole("row", name, checked_row(checked_name(name), kwargs))
+        self._log_whole("row", name, checked_row(checked_name(name), kwargs))
 
     def log_table(self, name: str, value: Any, description: str = "") -> None:
         """Log a table: a list by column, all of one length, or a data frame. Raises BadMetric."""
         from onrecord.metric_forms import checked_table
 
-        self._keep_whole("table", name, checked_table(checked_name(name), value))
+        self._log_whole("table", name, checked_table(checked_name(name), value))
 
     def log_image(
         self, name: str, path: str | os.PathLike[str] | None = None, plot: Any = None, description: str = ""
@@ -108,7 +108,10 @@ class LoggingCalls:
     def _log_document(self, kind: str, name: str, value: Any) -> None:
         from onrecord.metric_schemas import checked_document
 
-        self._keep_whole("document", name, checked_document(kind, checked_name(name), value))
+        self._log_whole("document", name, checked_document(kind, checked_name(name), value))
+
+    def _log_whole(self, kind: str, name: str, value: Any) -> None:
+        self._keep_whole(kind, name, value, spelled(kind, name, value))
 
 
 def _no_mapping(metrics: object) -> Exception:

@@ -56,7 +56,8 @@ def checked_table(name: str, columns: object) -> dict[str, list[Any]]:
 
 
 def _cells(name: str, values: object, place: str, call: str) -> list[Any]:
-    if isinstance(values, str | bytes | bytearray | Mapping) or not isinstance(values, Iterable):
+    cells = _items(values)
+    if cells is None:
         raise BadMetric(
             f"{place} is a {type(values).__name__}",
             why="it takes a list of numbers, texts, truth values or None",
@@ -64,16 +65,21 @@ def _cells(name: str, values: object, place: str, call: str) -> list[Any]:
             name=name,
             value=values,
         )
-    # Arrays give plain values all at once; the others are looked at one by one only where they are not plain.
-    cells = _of_array(values) if hasattr(values, "shape") else list(values)
+    # They are looked at one by one only where some are not plain.
     return cells if is_plain(cells) else [_cell(name, cell, at, place, call) for at, cell in enumerate(cells)]
 
 
-def _of_array(values: Any) -> list[Any]:
-    array = values if hasattr(values, "tolist") else getattr(values, "numpy", lambda: values)()
-    if len(tuple(array.shape)) != 1:
-        return list(array)
-    return list(array.tolist()) if hasattr(array, "tolist") else list(array)
+def _items(values: Any) -> list[Any] | None:
+    """What is in it; None where it is no list, array or generator."""
+    if hasattr(values, "shape") and not hasattr(values, "tolist"):
+        values = getattr(values, "numpy", lambda: values)()
+    if hasattr(values, "shape"):
+        size = len(tuple(values.shape))
+        # Arrays give plain values all at once.
+        return None if size == 0 else list(values.tolist() if size == 1 and hasattr(values, "tolist") else values)
+    if isinstance(values, str | bytes | bytearray | Mapping) or not isinstance(values, Iterable):
+        return None
+    return list(values)
 
 
 def _cell(name: str, cell: object, at: int, place: str, call: str) -> Any:

@@ -9,6 +9,8 @@ from typing import Any
 from onrecord.errors import OnRecordError
 
 _LONGEST_NAME = 255
+# A whole number of this many bits can be spelled whatever limit Python has for it.
+_MOST_BITS = 2000
 # One value, spelled as JSON. What is larger belongs in a file: every reader of the run's metrics unpacks it.
 MOST_BYTES = 64_000_000
 _PLAIN = {type(None), bool, int, float, str}
@@ -48,6 +50,8 @@ def checked_value(name: str, value: object) -> Any:
     plain = _plain(value)
     if plain is _NONE_OF_THEM:
         raise _not_one_value(name, value)
+    if isinstance(plain, str) or (isinstance(plain, int) and plain.bit_length() > _MOST_BITS):
+        spelled("value", name, plain)
     return plain
 
 

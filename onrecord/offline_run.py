@@ -57,9 +57,12 @@ class OfflineRun(OfflineFiles, LoggingCalls):
 
     def _keep_points(self, points: Sequence[tuple[str, Any]], step: int | None) -> None:
         for name, value in points:
-            self._keep_whole("json", name, value)
+            self._keep("json", name, value)
 
-    def _keep_whole(self, kind: str, name: str, value: Any) -> None:
+    def _keep_whole(self, kind: str, name: str, value: Any, text: str) -> None:
+        self._keep(kind, name, value)
+
+    def _keep(self, kind: str, name: str, value: Any) -> None:
         pieces = self._metrics.setdefault(name, [])
         if not pieces or pieces[-1][0] != kind:
             pieces.append((kind, []))
@@ -67,7 +70,7 @@ class OfflineRun(OfflineFiles, LoggingCalls):
 
     def _keep_image(self, name: str, picture: Picture) -> None:
         # Its name only: pictures would fill the memory, and nobody could look at them after the end.
-        self._keep_whole("image", name, {"file": picture.file})
+        self._keep("image", name, {"file": picture.file})
 
     def get_metrics(
         self, name: str | None = None, recursive: bool = False, run_type: str | None = None, populate: bool = False

@@ -119,8 +119,8 @@ class RunLogging(LoggingCalls, RunHandle):
     def _keep_points(self, points: Sequence[tuple[str, Any]], step: int | None) -> None:
         (self._spool or self._open_spool()).write_many(points, NO_STEP if step is None else step)
 
-    def _keep_whole(self, kind: str, name: str, value: Any) -> None:
-        (self._spool or self._open_spool()).write_json(kind, name, spelled(kind, name, value))
+    def _keep_whole(self, kind: str, name: str, value: Any, text: str) -> None:
+        (self._spool or self._open_spool()).write_json(kind, name, text)
 
     def _keep_image(self, name: str, picture: Picture) -> None:
         from onrecord.ledger.errors import LedgerError
