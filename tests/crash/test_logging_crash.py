@@ -58,6 +58,7 @@ def _killed_once(run: Run, seconds: float) -> list[int]:
         return list(struct.unpack(f"<{len(CALLS)}Q", page[:]))
 
 
+@pytest.mark.timeout(900)
 def test_no_call_that_had_returned_is_lost(
     tmp_path: Path, rounds: Callable[[int, int], range], chance: random.Random
 ) -> None:
