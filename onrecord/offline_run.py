@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onrecord.logging_calls import LoggingCalls
+from onrecord.metric_memory import MemoryMetrics
 from onrecord.offline_files import OfflineFiles
 from onrecord.tag_names import checked_tags
 
 if TYPE_CHECKING:
+    from onrecord.metric_columns import Metrics
     from onrecord.pictures import Picture
 
 _said: set[int] = set()
@@ -28,8 +30,7 @@ class OfflineRun(OfflineFiles, LoggingCalls):
         self.experiment = None
         self.number = 0
         self.display_name = Path(sys.argv[0] or "script").name
-        # By name, what was logged and its kind, as `metric_reading` has it.
-        self._metrics: dict[str, list[tuple[str, list[Any]]]] = {}
+        self._metrics = MemoryMetrics()
         self._tags: dict[str, str] = {}
         self._properties: dict[str, str] = {}
         _say_once()
@@ -55,35 +56,27 @@ class OfflineRun(OfflineFiles, LoggingCalls):
         """None: nothing was snapshotted."""
         return None
 
-    def _keep_points(self, points: Sequence[tuple[str, Any]], step: int | None) -> None:
-        for name, value in points:
-            self._keep("json", name, value)
-
-    def _keep_whole(self, kind: str, name: str, value: Any, text: str) -> None:
-        self._keep(kind, name, value)
-
-    def _keep(self, kind: str, name: str, value: Any) -> None:
-        pieces = self._metrics.setdefault(name, [])
-        if not pieces or pieces[-1][0] != kind:
-            pieces.append((kind, []))
-        pieces[-1][1].append(value)
-
-    def _keep_image(self, name: str, picture: Picture) -> None:
-        # Its name only: pictures would fill the memory, and nobody could look at them after the end.
-        self._keep("image", name, {"file": picture.file})
-
     def get_metrics(
         self, name: str | None = None, recursive: bool = False, run_type: str | None = None, populate: bool = False
     ) -> dict[str, Any]:
         """What was logged, in the forms of `Run.get_metrics`; of a picture no more than its reference."""
-        from functools import partial
-
-        from onrecord.metric_reading import as_v1
-        from onrecord.pictures import reference
-
-        image = partial(reference, self.id)
-        found = {key: as_v1(pieces, image) for key, pieces in self._metrics.items() if name is None or key == name}
+        found = self._metrics.in_v1_form(self.id, name)
         return {self.id: found} if recursive else found
+
+    def metrics(self) -> Metrics:
+        """What was logged as columns by metric, as `Run.metrics` gives it."""
+        return self._metrics.columns()
+
+    def _keep_points(self, points: Sequence[tuple[str, Any]], step: int | None) -> None:
+        for name, value in points:
+            self._metrics.keep("json", name, value, step)
+
+    def _keep_whole(self, kind: str, name: str, value: Any, text: str) -> None:
+        self._metrics.keep(kind, name, value)
+
+    def _keep_image(self, name: str, picture: Picture) -> None:
+        # Its name only: pictures would fill the memory, and nobody could look at them after the end.
+        self._metrics.keep("image", name, {"file": picture.file})
 
     @property
     def tags(self) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import mimetypes
 import os
 import re
 import stat
@@ -68,6 +67,8 @@ def _read(name: str, path: str | os.PathLike[str]) -> tuple[bytes, str]:
     for start, suffix in _SIGNATURES:
         if content.startswith(start):
             return content, suffix
+    import mimetypes
+
     suffix = Path(path).suffix.lower()
     if not (mimetypes.guess_type(f"x{suffix}")[0] or "").startswith("image/"):
         raise _bad(name, f"cannot be read from '{os.fspath(path)}'", "it is no picture, by its content and its name")

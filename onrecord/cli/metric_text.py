@@ -13,7 +13,7 @@ from onrecord.metric_reading import SINGLE_KINDS
 from onrecord.run import Run
 
 _EXACT = 2.0**53
-_MOST_CHARACTERS = 60
+_MOST_CHARACTERS = 40
 # Of a long list or table its beginning and its end.
 _SHOWN = 5
 

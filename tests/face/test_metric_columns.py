@@ -17,6 +17,7 @@ from face_make import run_to_end
 from onrecord import PyTorchConfiguration, Run, Workspace
 from onrecord.ledger.events import RunSubmitted, Series
 from onrecord.metric_columns import MetricColumns, Metrics, NotInstalled
+from onrecord.offline_run import OfflineRun
 from onrecord.spool import SpoolWriter
 
 RUN = "0" * 26
@@ -126,6 +127,28 @@ def test_a_package_that_is_not_there_is_named(package: str, ask: Any, monkeypatc
     with pytest.raises(NotInstalled, match="pip install 'onrecord") as caught:
         ask(Metrics([]))
     assert caught.value.package == package
+
+
+def test_a_run_in_memory_has_the_same_columns(run: Run) -> None:
+    columns = []
+    for one in (run, OfflineRun()):
+        for step in range(3):
+            one.log("loss", step / 2, step=step)
+        one.log_many({"loss": 3, "text": "a"}, step=9)
+        one.log_row("row", x=1)
+        one.log("loss", 2**70)
+        columns.append(one.metrics())
+    recorded, kept = columns
+    assert set(recorded) == set(kept)
+    for name, metric in recorded.items():
+        other = kept[name]
+        assert (metric.form, list(metric.values), list(metric.steps)) == (
+            other.form,
+            list(other.values),
+            list(other.steps),
+        )
+        assert [piece.kind for piece in metric.pieces] == [piece.kind for piece in other.pieces]
+        assert (other.ranks, len(other.times)) == (None, len(metric))
 
 
 def test_a_million_points_are_columns_without_a_list_of_them() -> None:
