@@ -25,7 +25,7 @@ def checked_document(kind: str, name: str, value: object) -> dict[str, Any]:
         value = document.from_text(value)
     plain = document.plain(value, "the document")
     if not isinstance(plain, dict):
-        raise document.wrong("it is no object", f"it has 'schema_type', 'schema_version' and 'data': {_EXAMPLES[kind]}")
+        raise document.wrong("it is no object", "it is an object with 'schema_type', 'schema_version' and 'data'")
     said = plain.setdefault("schema_type", kind)
     if said != kind:
         raise document.wrong(f"its schema_type is {said!r}", f"log_{kind} takes {kind!r}")
@@ -34,7 +34,7 @@ def checked_document(kind: str, name: str, value: object) -> dict[str, Any]:
         raise document.wrong(f"its schema_version is {version!r}", "a version is text: 'v1' or '1.0.0'")
     data = plain.get("data")
     if not isinstance(data, dict):
-        raise document.wrong("it has no 'data'", _EXAMPLES[kind])
+        raise document.wrong("it has no 'data'", "what is to be shown lies in an object under 'data'")
     document.data = data
     _CHECKS[kind](document)
     return plain

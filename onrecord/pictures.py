@@ -36,7 +36,7 @@ def picture_of(name: str, path: str | os.PathLike[str] | None, plot: Any) -> Pic
     """The picture that is to be logged under a metric's name. Raises BadMetric for what is none."""
     if (path is None) == (plot is None):
         both = "both a path and a plot" if path is not None else "neither a path nor a plot"
-        raise _bad(name, f"was given {both}", "a picture is one of them")
+        raise _bad(name, f"was given {both}", "exactly one of them is wanted")
     content, suffix = _drawn(name, plot) if path is None else _read(name, path)
     # A name may be any text; in a file's name only what every file system takes.
     stem = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("._")[:_LONGEST_STEM] or "image"
