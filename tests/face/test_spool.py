@@ -258,11 +258,11 @@ def test_what_calls_log_as_a_whole_is_told_from_single_values(folder: Path) -> N
 
 def test_a_writer_does_not_remember_every_name_that_was_ever_made_up(folder: Path) -> None:
     writer = SpoolWriter(folder / "names")
-    for number in range(25_000):
+    for number in range(10_500):
         writer.write(f"name {number}", number)
     assert len(writer._names) <= 10_000
     series, _ = read_series((folder / "names").read_bytes())
-    assert [one.name for one in series] == [f"name {number}" for number in range(25_000)]
+    assert [one.name for one in series] == [f"name {number}" for number in range(10_500)]
 
 
 # ---- no room ------------------------------------------------------------------------------------------
