@@ -59,7 +59,7 @@ def points_of(series: Series) -> Points:
     numbers: Sequence[float] = series.values
     if series.kind == "int64":
         numbers = array("d", series.values)
-    elif series.kind == "json":
+    elif series.kind != "float64":
         numbers = [_number(value) for value in series.values]
     steps, times = series.steps, series.times
     if isinstance(steps, list):

@@ -1,8 +1,9 @@
 """Packed metric chunks: columns of many points in one payload.
 
 "RLM" 01 | u32 length (big-endian) | header (JSON) | the columns in the header's order: of each series its
-values, steps and times. The header's `v` says how a column is kept: 1 as `chunk_v1` says, 2 as `columns`
-says. Values are kept bit for bit (float64, int64) or as a JSON list, in which Python's NaN and Infinity
+values, steps and times, from version 3 on also ranks where there are any. The header's `v` says how a column is
+kept: 1 as `chunk_v1` says, 2 and 3 as `columns` says; what a call logs as a whole (`events.Series`) came with 3.
+Values are kept bit for bit (float64, int64) or as a JSON list, in which Python's NaN and Infinity
 are allowed: it is only read here, and a script may well log a table with a NaN in it.
 An empty column of steps: none was given.
 """
@@ -22,6 +23,11 @@ from onrecord.ledger.shapes import is_int64
 MAGIC = b"RLM\x01"
 _LENGTH = struct.Struct(">I")
 _CODES = {"float64": "d", "int64": "q", "json": None}
+# What is kept as JSON, by the version of the header.
+_JSON_KINDS = {1: {"json"}, 2: {"json"}, 3: {"json", "list", "row", "table", "document", "image"}}
+_KINDS = {"float64", "int64", *_JSON_KINDS[3]}
+# The header of a chunk of numbers without ranks is the same in both.
+_VERSIONS_OF_NUMBERS = (2, 3)
 # A column of equal differences takes a few bytes for any count: a strange header must not ask for all memory.
 _MOST_POINTS = 2**26
 # A column of one number: its form, then the number.
@@ -108,7 +114,7 @@ def single_points(payload: bytes) -> SinglePoints | None:
     """
     try:
         header, position = _header(payload)
-        if header is None or header["v"] != RunMetrics.version:
+        if header is None or header["v"] not in _VERSIONS_OF_NUMBERS:
             return None
         points = []
         for entry in header["series"]:
@@ -156,8 +162,10 @@ def _header(payload: bytes) -> tuple[dict[str, Any] | None, int]:
 
 
 def _check(series: Series) -> None:
-    if not isinstance(series.name, str) or series.kind not in _CODES:
-        raise TypeError(f"a series has a name and one of the kinds {', '.join(_CODES)}, not {series.kind!r}")
+    if not isinstance(series.name, str) or series.kind not in _KINDS:
+        raise TypeError(f"a series has a name and one of the kinds {', '.join(sorted(_KINDS))}, not {series.kind!r}")
+    if series.ranks is not None and len(series.ranks) != len(series.values):
+        raise ValueError(f"the series {series.name!r} has not one rank a point")
     if not len(series.values) == len(series.steps) == len(series.times) <= _MOST_POINTS:
         raise ValueError(f"the series {series.name!r} has columns of different lengths, or too many points")
 
@@ -171,11 +179,12 @@ def _pack_series(series: Series) -> list[bytes]:
             raise OverflowError("a value beyond 64 bits")
     else:
         values = zlib.compress(json.dumps(list(series.values)).encode(), 1)
-    return [values, columns.pack_steps(series.steps), columns.pack_integers(series.times)]
+    parts = [values, columns.pack_steps(series.steps), columns.pack_integers(series.times)]
+    return parts if series.ranks is None else [*parts, columns.pack_integers(series.ranks)]
 
 
 def _unpack_series(version: int, entry: dict[str, Any], parts: list[bytes]) -> Series:
-    values, steps, times = parts
+    values, steps, times, *of_ranks = parts
     name, kind, count = entry["name"], entry["kind"], entry["count"]
     if not isinstance(name, str) or type(count) is not int or not 0 <= count <= _MOST_POINTS:
         raise ValueError("a series without a name or a number of points")
@@ -184,18 +193,28 @@ def _unpack_series(version: int, entry: dict[str, Any], parts: list[bytes]) -> S
         known = chunk_v1.unpack_integers(steps) if steps else [None] * len(points)
         at: Any = chunk_v1.unpack_integers(times) if times else []
     else:
-        points = _unpack_values(kind, values, count)
+        points = _unpack_values(version, kind, values, count)
         known, at = columns.unpack_steps(steps, count), columns.unpack_integers(times, count)
     if not len(points) == len(known) == len(at) == count or (isinstance(at, list) and None in at):
         raise ValueError("a series whose columns differ in length")
-    return Series(name, kind, points, known, at)
+    return Series(name, kind, points, known, at, _unpack_ranks(version, of_ranks, count))
 
 
-def _unpack_values(kind: str, column: bytes, count: int) -> Any:
+def _unpack_ranks(version: int, parts: list[bytes], count: int) -> Any:
+    if not parts:
+        return None
+    (column,) = parts
+    ranks = columns.unpack_integers(column, count)
+    if version < 3 or len(ranks) != count or (isinstance(ranks, list) and None in ranks):
+        raise ValueError("ranks where there are none, or not one a point")
+    return ranks
+
+
+def _unpack_values(version: int, kind: str, column: bytes, count: int) -> Any:
     if kind == "float64":
         return columns.unpack_floats(column, count)
     if kind == "int64":
         return columns.unpack_integers(column, count)
-    if kind != "json":
+    if kind not in _JSON_KINDS[version]:
         raise ValueError("values of a kind of a later version")
     return list(json.loads(zlib.decompress(column)))

@@ -274,12 +274,18 @@ class WorkingCopyReleased(Event):
     bytes: int
 
 
+def _as_list(numbers: Sequence[int] | None) -> list[int] | None:
+    return None if numbers is None else list(numbers)
+
+
 @attrs.frozen
 class Series:
     """Points of one metric, in the order in which they were logged.
 
-    `kind` is `float64`, `int64` or `json`; `times` in microseconds since the epoch, UTC;
-    a step of None was not given.
+    `kind` is how single values are kept (`float64`, `int64`, `json`), or what a call logged as a whole, one value
+    a call: `list`, `row` and `table` (an object of columns), `document` (one of Azure ML's schemas), `image` (an
+    object whose `file` names a file of the run). `times` in microseconds since the epoch, UTC; a step of None was
+    not given. `ranks`: which process of a distributed job logged each point; None where it was no such job.
     """
 
     name: str
@@ -288,6 +294,7 @@ class Series:
     values: Sequence[Any] = attrs.field(eq=list)
     steps: Sequence[int | None] = attrs.field(eq=list)
     times: Sequence[int] = attrs.field(eq=list)
+    ranks: Sequence[int] | None = attrs.field(default=None, eq=_as_list)
 
 
 @attrs.frozen(kw_only=True)
@@ -295,7 +302,7 @@ class RunMetrics(Event):
     """A chunk of logged points; the bytes `spool_start` to `spool_end` of the run's spool, nothing twice."""
 
     type: ClassVar[str] = "run.metrics"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     durable: ClassVar[bool] = False
     series: list[Series]
     spool_start: int = 0

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from onrecord.ledger.events import Series
     from onrecord.ledger.filter_sql import Compiler
     from onrecord.ledger.filter_tree import Field, Filter
+    from onrecord.ledger.series import Standing
 
 # The version of `run.submitted` that `config` understands, as events.py has it.
 SUBMITTED_VERSION = 1
@@ -337,6 +338,27 @@ class Query:
     def file_versions(self, run_id: str, name: str) -> list[FileRow]:
         """Every version of one file, oldest first; empty when the run has had no such file."""
         return [row for row, _ in self._files(run_id, storable(name))]
+
+    def descendants(self, run_id: str) -> list[RunRow]:
+        """The runs that were started from a run, and those that were started from them …, oldest first."""
+        self._journal.catch_up()
+        rows = self._journal.fetch(
+            f"SELECT {_COLUMNS} FROM families JOIN runs ON run_id = descendant WHERE ancestor = ? ORDER BY seq",  # noqa: S608
+            (run_id,),
+        )
+        return [_row(row) for row in rows]
+
+    def standings(self, run_id: str) -> list[Standing]:
+        """How each metric of a run stands, by name: count, last, least, greatest; no point is read for it."""
+        from onrecord.ledger import series
+
+        return series.standings(self._journal, run_id)
+
+    def last_value(self, run_id: str, name: str) -> Any:
+        """The last value of one metric, as it was logged; None where there is none."""
+        from onrecord.ledger import series
+
+        return series.last_value(self._journal, run_id, name)
 
     def metrics(self, run_id: str) -> dict[str, list[Series]]:
         """Every metric's points in the order in which they were logged, in one or more pieces by metric."""

@@ -49,6 +49,47 @@ class Steps(NamedTuple):
         return " AND ".join(["1", *(text for text, _ in given)]), [end for _, end in given]
 
 
+class Standing(NamedTuple):
+    """How a metric stands: what the table of metrics says, without a look at any point."""
+
+    name: str
+    kind: str  # of the last point, as `Series` has it
+    points: int  # what a call logged as a whole is one
+    last: float | None  # None where the last point is NaN or no number
+    minimum: float | None  # NaN ignored; None where there is no number
+    maximum: float | None
+    first_step: int | None
+    first_at: int  # microseconds since the epoch, UTC
+    last_step: int | None
+    last_at: int
+
+
+def standings(journal: Journal, run_id: str) -> list[Standing]:
+    """How each metric of a run stands, by name. Cost: a row a metric, however many points."""
+    journal.catch_up()
+    rows = journal.fetch(
+        "SELECT name, kind, count, last, minimum, maximum, first_step, first_at, last_step, last_at"  # noqa: S608
+        f" FROM run_metrics WHERE {_RUN} ORDER BY name",
+        (run_id,),
+    )
+    return [Standing._make(row) for row in rows]
+
+
+def last_value(journal: Journal, run_id: str, name: str) -> Any:
+    """The last value of a metric, as it was logged; None also where there is none. Cost: one chunk."""
+    journal.catch_up()
+    rows = journal.fetch(
+        "SELECT place, payload FROM metric_chunks JOIN events USING(seq)"  # noqa: S608 - see _RUN
+        f" WHERE {_RUN} AND name = ? ORDER BY first DESC LIMIT 1",
+        (run_id, storable(name)),
+    )
+    for place, payload in rows:
+        found = unpack_one(payload, place) if payload is not None else None
+        if found is not None:
+            return found.values[-1]
+    return None
+
+
 def all_series(journal: Journal, run_id: str) -> dict[str, list[Series]]:
     """Every metric's points in the order in which they were logged, in one or more pieces by metric."""
     journal.catch_up()
@@ -76,10 +117,14 @@ def series_of(journal: Journal, run_id: str, name: str, steps: Steps) -> list[Se
         if spans == [(0, len(series.values))]:
             pieces.append(series)
             continue
-        for begin, end in spans:
-            values, known, times = series.values[begin:end], series.steps[begin:end], series.times[begin:end]
-            pieces.append(Series(series.name, series.kind, values, known, times))
+        pieces += [_part(series, begin, end) for begin, end in spans]
     return pieces
+
+
+def _part(series: Series, begin: int, end: int) -> Series:
+    ranks = None if series.ranks is None else series.ranks[begin:end]
+    columns = series.values[begin:end], series.steps[begin:end], series.times[begin:end]
+    return Series(series.name, series.kind, *columns, ranks)
 
 
 def downsampled(journal: Journal, run_id: str, name: str, buckets: int, steps: Steps) -> list[Bucket]:

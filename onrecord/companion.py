@@ -38,6 +38,7 @@ from onrecord.outcome import last_event, last_words
 from onrecord.patience import patiently, say
 from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, executor_of, needs_build, start_script
 from onrecord.script_environment import environment_of
+from onrecord.spool_losses import losses_warning
 from onrecord.unkept import unkept_warning
 from onrecord.working_copy import give_up_copies, is_given_up
 from onrecord.workspace import Workspace
@@ -334,6 +335,7 @@ class Companion:
             patiently(lambda: ingest(journal, self._run_id, spool))
         except (OnRecordError, OSError) as problem:
             self._warnings.append(f"metrics still in {spool} could not be taken in: {problem}")
+        self._warnings += losses_warning(spool)
         try:
             patiently(self._take_last_look)
         except (OnRecordError, OSError) as problem:

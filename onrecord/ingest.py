@@ -59,9 +59,10 @@ def _read(spool: Path, position: int) -> tuple[list[Series], int]:
             file.seek(position)
             data = file.read(_MOST_BYTES)
             series, reached = read_series(data)
-            if not series and len(data) == _MOST_BYTES:
-                # One point larger than a whole reading.
-                series, reached = read_series(data + file.read())
+            # A value larger than a whole reading: as much more as it takes, for what follows may be very long.
+            while not series and (more := file.read(len(data))):
+                data += more
+                series, reached = read_series(data)
     except FileNotFoundError:
         return [], 0
     return series, reached

@@ -1,16 +1,20 @@
-"""What may be logged as a metric's value, and how logged points are handed back."""
+"""What may be logged as a metric's name, value and step."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from onrecord.errors import OnRecordError
 
-if TYPE_CHECKING:
-    from onrecord.ledger.events import Series
-
 _LONGEST_NAME = 255
+# A whole number of this many bits can be spelled whatever limit Python has for it.
+_MOST_BITS = 2000
+# One value, spelled as JSON. What is larger belongs in a file: every reader of the run's metrics unpacks it.
+MOST_BYTES = 64_000_000
+_PLAIN = {type(None), bool, int, float, str}
+_NONE_OF_THEM = object()
 
 
 class BadMetric(OnRecordError):
@@ -39,20 +43,87 @@ def _is_unicode(text: str) -> bool:
 
 
 def checked_value(name: str, value: object) -> Any:
-    """A plain number, truth value, text or None; scalars of numpy, torch and tensorflow become plain numbers."""
-    if value is None or isinstance(value, bool | str):
-        return str(value) if isinstance(value, str) else value
+    """A plain number, truth value, text or None; scalars of numpy, torch and tensorflow become plain numbers.
+
+    A whole number stays one, whatever its type.
+    """
+    plain = _plain(value)
+    if plain is _NONE_OF_THEM:
+        raise _not_one_value(name, value)
+    if isinstance(plain, str) or (isinstance(plain, int) and plain.bit_length() > _MOST_BITS):
+        spelled("value", name, plain)
+    return plain
+
+
+def spelled(noun: str, name: str, value: object) -> str:
+    """A checked value as JSON, in which NaN and infinities are spelled as Python does. Raises BadMetric."""
+    try:
+        text = json.dumps(value, separators=(",", ":"))
+    except (ValueError, RecursionError) as problem:
+        raise BadMetric(
+            f"the {noun} that is to be logged as the metric '{name}' cannot be spelled",
+            why=str(problem),
+            next_step=f"log it as text in a form of your own, or write it to a file in outputs/: {name}",
+            name=name,
+            value=None,
+        ) from None
+    if len(text) > MOST_BYTES:
+        raise _too_large(name, noun)
+    return text
+
+
+def is_plain(values: Iterable[object]) -> bool:
+    """Whether all of them are what `checked_value` makes of them."""
+    return set(map(type, values)) <= _PLAIN
+
+
+def _too_large(name: str, noun: str) -> BadMetric:
+    return BadMetric(
+        f"the {noun} that is to be logged as the metric '{name}' is too large",
+        why=f"one call logs at most {MOST_BYTES // 1_000_000} MB, spelled as JSON",
+        next_step=f"log it in several calls, or write it to a file: outputs/{name}.parquet",
+        name=name,
+        value=None,
+    )
+
+
+def _plain(value: object) -> Any:
+    """The plain value, or `_NONE_OF_THEM`."""
+    if value is None or isinstance(value, bool):
+        return value
+    # The base class's own methods: an enum's text is its value, not its name.
+    if isinstance(value, str):
+        return str.__str__(value)
     if isinstance(value, int):
-        return int(value)
+        return int.__int__(value)
     if isinstance(value, float):
-        return float(value)
-    item = getattr(value, "item", None) or getattr(getattr(value, "numpy", lambda: None)(), "item", None)
-    if item is not None and getattr(value, "shape", ()) in ((), (1,)):
-        return checked_value(name, item())
-    raise BadMetric(
+        return float.__float__(value)
+    array: Any = value if hasattr(value, "item") else getattr(value, "numpy", lambda: None)()
+    item = getattr(array, "item", None)
+    if item is not None and tuple(getattr(array, "shape", ())) in ((), (1,)):
+        inner: Any = item()
+        # numpy's longdouble has no plain number that is equal to it, and gives itself back.
+        return array.__float__() if type(inner) is type(array) else _plain(inner)
+    from numbers import Number
+
+    # Fractions and decimals; complex numbers have no such method.
+    return value.__float__() if isinstance(value, Number) and hasattr(value, "__float__") else _NONE_OF_THEM
+
+
+def _not_one_value(name: str, value: object) -> BadMetric:
+    shape = tuple(getattr(value, "shape", ()))
+    many = "values" if shape else "items"
+    why, call = "one call logs one number, text, truth value or None", f"run.log({name!r}, 0.25)"
+    if isinstance(value, Mapping):
+        why, call = f"{why}, not several", f"run.log_row({name!r}, **values)   (or run.log_many(values))"
+    elif hasattr(value, "columns") or len(shape) > 1:
+        why, call = f"{why}, not a table", f"run.log_table({name!r}, {{'column': [...]}})"
+    elif shape or (isinstance(value, Iterable) and not isinstance(value, bytes | bytearray)):
+        why, call = f"{why}, not a list of them", f"run.log_list({name!r}, {many})"
+    return BadMetric(
         f"the value of the metric '{name}' is a {type(value).__name__}",
-        why="one call logs one number, text, truth value or None",
-        next_step=f"log each value with a call of its own: for v in values: run.log({name!r}, v)",
+        why=why,
+        next_step=call,
         name=name,
         value=value,
     )
@@ -60,8 +131,7 @@ def checked_value(name: str, value: object) -> Any:
 
 def checked_step(name: str, step: object) -> int:
     """A whole number of 64 bits."""
-    item = getattr(step, "item", None)
-    number = item() if item is not None else step
+    number = _plain(step)
     if isinstance(number, bool) or not isinstance(number, int) or not -(2**63) < number < 2**63:
         raise BadMetric(
             f"the step of the metric '{name}' is {step!r}",
@@ -71,11 +141,3 @@ def checked_step(name: str, step: object) -> int:
             value=step,
         )
     return number
-
-
-def as_v1(pieces: Sequence[Series]) -> Any:
-    """The form that Azure ML returns: a value logged once as itself, several as a list in order."""
-    values: list[Any] = []
-    for piece in pieces:
-        values.extend(piece.values)
-    return values[0] if len(values) == 1 else values

@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from onrecord.metric_values import checked_name, checked_step, checked_value
+from onrecord.logging_calls import LoggingCalls
+from onrecord.metric_memory import MemoryMetrics
 from onrecord.offline_files import OfflineFiles
 from onrecord.tag_names import checked_tags
+
+if TYPE_CHECKING:
+    from onrecord.metric_columns import Metrics
+    from onrecord.pictures import Picture
 
 _said: set[int] = set()
 
 
-class OfflineRun(OfflineFiles):
+class OfflineRun(OfflineFiles, LoggingCalls):
     """Takes what a submitted run takes and gives it back, until the process ends."""
 
     def __init__(self) -> None:
@@ -25,7 +30,7 @@ class OfflineRun(OfflineFiles):
         self.experiment = None
         self.number = 0
         self.display_name = Path(sys.argv[0] or "script").name
-        self._metrics: dict[str, list[Any]] = {}
+        self._metrics = MemoryMetrics()
         self._tags: dict[str, str] = {}
         self._properties: dict[str, str] = {}
         _say_once()
@@ -51,20 +56,27 @@ class OfflineRun(OfflineFiles):
         """None: nothing was snapshotted."""
         return None
 
-    def log(self, name: str, value: Any, description: str = "", step: int | None = None) -> None:
-        """Keep one value in memory. Raises BadMetric as a submitted run would."""
-        checked_name(name)
-        if step is not None:
-            checked_step(name, step)
-        self._metrics.setdefault(name, []).append(checked_value(name, value))
+    def get_metrics(
+        self, name: str | None = None, recursive: bool = False, run_type: str | None = None, populate: bool = False
+    ) -> dict[str, Any]:
+        """What was logged, in the forms of `Run.get_metrics`; of a picture no more than its reference."""
+        found = self._metrics.in_v1_form(self.id, name)
+        return {self.id: found} if recursive else found
 
-    def get_metrics(self, name: str | None = None) -> dict[str, Any]:
-        """Values by metric, in the form of `Run.get_metrics`."""
-        return {
-            key: values[0] if len(values) == 1 else list(values)
-            for key, values in self._metrics.items()
-            if name is None or key == name
-        }
+    def metrics(self) -> Metrics:
+        """What was logged as columns by metric, as `Run.metrics` gives it."""
+        return self._metrics.columns()
+
+    def _keep_points(self, points: Sequence[tuple[str, Any]], step: int | None) -> None:
+        for name, value in points:
+            self._metrics.keep("json", name, value, step)
+
+    def _keep_whole(self, kind: str, name: str, value: Any, text: str) -> None:
+        self._metrics.keep(kind, name, value)
+
+    def _keep_image(self, name: str, picture: Picture) -> None:
+        # Its name only: pictures would fill the memory, and nobody could look at them after the end.
+        self._metrics.keep("image", name, {"file": picture.file})
 
     @property
     def tags(self) -> dict[str, str]:

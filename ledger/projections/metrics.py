@@ -27,7 +27,7 @@ SCHEMA = """
 CREATE TABLE run_metrics(
     run INTEGER NOT NULL,                 -- `seq` of the run
     name TEXT NOT NULL,
-    kind TEXT NOT NULL,                   -- of the last point: float64, int64 or json
+    kind TEXT NOT NULL,                   -- of the last point: float64, int64, json, list, row, table …
     count INTEGER NOT NULL,               -- points
     last REAL,                            -- NULL where the last point is NaN or not a number
     minimum REAL,                         -- finite or infinite, NaN ignored; NULL where there is no number

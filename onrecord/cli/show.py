@@ -8,10 +8,12 @@ import click
 
 from onrecord.cli.children_tree import print_children
 from onrecord.cli.common import json_option, open_run, print_json, run_argument
-from onrecord.cli.text import Style, duration, local_time, metric, printable
+from onrecord.cli.metric_text import last_text
+from onrecord.cli.text import Style, duration, local_time, printable
 from onrecord.documents import note_document, run_document, status_of
 from onrecord.ledger.errors import UnknownRun
 from onrecord.ledger.events import PayloadErased, RunImported
+from onrecord.ledger.series import Standing
 from onrecord.run import Run
 
 
@@ -64,7 +66,7 @@ def _print(run: Run) -> None:
     _print_words(style, run)
     _print_pairs(style, "tags", run.get_tags())
     _print_pairs(style, "properties", run.workspace.query.properties(run.id)[run.id])
-    _print_pairs(style, "metrics", {name: _metric(value) for name, value in run.get_metrics().items()})
+    _print_pairs(style, "metrics", {one.name: _metric(run, one) for one in run.get_metric_standings()})
     print_children(style, run)
     names = run.get_file_names()
     if names:
@@ -117,7 +119,6 @@ def _print_pairs(style: Style, title: str, pairs: dict[str, str]) -> None:
         print(f"  {style.dim(printable(name).ljust(width))} {printable(value)}")
 
 
-def _metric(value: object) -> str:
-    if isinstance(value, list):
-        return f"{metric(value[-1])} (last of {len(value)})"
-    return metric(value)
+def _metric(run: Run, standing: Standing) -> str:
+    text = last_text(run, standing)
+    return f"{text} (last of {standing.points:,})" if standing.points > 1 else text

@@ -15,12 +15,7 @@ ROOT = Path(__file__).parents[2]
 ARRIVING = {
     "Workspace": frozenset(),
     "Experiment": frozenset({"start_logging"}),
-    "Run": frozenset(
-        {
-            "start", "flush", "child_run", "create_children", "log_list", "log_row", "log_table",
-            "log_confusion_matrix", "log_accuracy_table", "log_residuals", "log_predictions", "log_image",
-        }
-    ),
+    "Run": frozenset({"start", "flush", "child_run", "create_children"}),
 }  # fmt: skip
 
 

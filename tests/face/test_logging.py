@@ -118,6 +118,69 @@ def test_forked_children_and_threads_lose_no_point(tmp_path: Path) -> None:
     assert sorted(metrics["number"]) == list(range(6000))
 
 
+EVERY_WAY = """
+import multiprocessing, subprocess, sys, threading
+from onrecord import Run
+def work(who):
+    run = Run.get_context() if who == "subprocess" else shared
+    for number in range(100):
+        run.log_row("row", who=who, number=number)
+        run.log_list("list", [who])
+        run.log_many({"a": number, "b": number / 2})
+shared = Run.get_context()
+if __name__ == "__main__":
+    if sys.argv[1:]:
+        work("subprocess")
+        sys.exit()
+    processes = [multiprocessing.get_context(how).Process(target=work, args=(how,)) for how in ("fork", "spawn")]
+    [process.start() for process in processes]
+    threads = [threading.Thread(target=work, args=(f"thread {number}",)) for number in range(2)]
+    [thread.start() for thread in threads]
+    subprocess.run([sys.executable, __file__, "child"], check=True)
+    [one.join() for one in processes + threads]
+    assert all(process.exitcode == 0 for process in processes)
+    daemon = threading.Thread(target=threading.Event().wait, daemon=True)
+    daemon.start()
+    assert threading.active_count() == 2, threading.enumerate()
+"""
+
+
+def test_forks_spawned_processes_threads_and_subprocesses_log_into_the_one_run(tmp_path: Path) -> None:
+    run = run_to_end(tmp_path, EVERY_WAY)
+    assert run.status == "Completed", run.get_details()["error"]
+    metrics = run.get_metrics()
+    rows = list(zip(metrics["row"]["who"], metrics["row"]["number"], strict=True))
+    for who in ("fork", "spawn", "thread 0", "thread 1", "subprocess"):
+        assert [number for one, number in rows if one == who] == list(range(100))
+        assert metrics["list"].count(who) == 100
+    assert len(metrics["a"]) == len(metrics["b"]) == 500
+    assert metrics["b"] == [number / 2 for number in metrics["a"]]
+
+
+WITHOUT_ROOM = """
+import os, resource
+from onrecord import Run
+run = Run.get_context()
+for number in range(10):
+    run.log("loss", number / 2)
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, resource.RLIM_INFINITY))
+for number in range(10, 1000):
+    run.log("loss", number / 2)
+run.log_table("table", {"x": [1] * 1000})
+print("the model is trained")
+"""
+
+
+def test_a_script_whose_disk_is_full_ends_well_and_the_run_says_what_is_missing(tmp_path: Path) -> None:
+    run = run_to_end(tmp_path, WITHOUT_ROOM)
+    assert (run.status, run.read_file("logs/stdout.txt")) == ("Completed", b"the model is trained\n")
+    kept = run.get_metrics()["loss"]
+    assert kept == [number / 2 for number in range(len(kept))]
+    lost = f"{1001 - len(kept):,} logged values could not be written and are lost: the disk was full, or failed"
+    assert run.get_warnings() == [lost]
+    assert run.read_file("logs/stderr.txt").count(b"metrics cannot be kept") == 1
+
+
 def test_metrics_tags_and_properties_are_there_while_the_run_runs(tmp_path: Path) -> None:
     mark, go = tmp_path / "mark", tmp_path / "go"
     source = (

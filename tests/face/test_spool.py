@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from onrecord.ingest import ingest
 from onrecord.ledger import vectors
 from onrecord.ledger.events import RunMetrics, RunSubmitted, Series
 from onrecord.spool import FLOAT, NO_STEP, RESIDUE, SpoolWriter
+from onrecord.spool_losses import losses_warning, lost_calls
 from onrecord.spool_reader import read_series
 
 LOW, HIGH = -(2**63), 2**63 - 1
@@ -196,27 +198,132 @@ def test_one_point_larger_than_a_reading_is_taken_in(tmp_path: Path) -> None:
     assert run.get_metrics() == {"loss": 1.0, "text": text}
 
 
+# ---- ranks, and what a call logs as a whole ------------------------------------------------------------
+
+calls = st.lists(st.tuples(st.sampled_from([None, 0, 3]), names, floats | whole | other, steps), max_size=30)
+one_job = st.lists(st.tuples(st.sampled_from([0, 1, 2**30]), names, floats | whole, steps), max_size=40)
+
+
+def written_by_ranks(folder: Path, points: list[tuple[int | None, str, Any, int]]) -> bytes:
+    """The spool of several processes, each with its rank or with none."""
+    path = folder / "ranks"
+    path.write_bytes(b"")
+    writers = {rank: SpoolWriter(path, rank=rank) for rank in {point[0] for point in points}}
+    for rank, name, value, step in points:
+        writers[rank].write(name, value, step)
+    for writer in writers.values():
+        writer.close()
+    return path.read_bytes()
+
+
+@given(points=one_job | calls, cut=st.integers(0))
+def test_points_keep_the_order_and_the_rank_of_the_process_that_logged_them(
+    folder: Path, points: list[tuple[int | None, str, Any, int]], cut: int
+) -> None:
+    data = written_by_ranks(folder, points)
+    cut %= len(data) + 1
+    before, reached = read_series(data[:cut])
+    after, rest = read_series(data[reached:])
+    assert reached + rest == len(data)
+    found: dict[str, list[Any]] = {}
+    for piece in before + after:
+        ranks = [None] * len(piece.values) if piece.ranks is None else piece.ranks
+        found.setdefault(piece.name, []).extend(zip(map(exact, piece.values), ranks, strict=True))
+    expected: dict[str, list[Any]] = {}
+    for rank, name, value, _ in points:
+        expected.setdefault(name, []).append((exact(value), rank))
+    assert found == expected
+
+
+def test_what_calls_log_as_a_whole_is_told_from_single_values(folder: Path) -> None:
+    path = folder / "whole"
+    for rank in (None, 5):
+        path.write_bytes(b"")
+        writer = SpoolWriter(path, rank=rank)
+        writer.write("a", "[1,2]")
+        writer.write_json("list", "a", "[1,2]", 7)
+        writer.write_json("table", "a", '{"x":[NaN]}')
+        writer.write_many([("a", 0.5), ("b", 2**70), ("c", 3)], 9)
+        writer.close()
+        series, reached = read_series(path.read_bytes())
+        assert reached == path.stat().st_size
+        assert [(one.name, one.kind, list(one.steps)) for one in series] == [
+            *(("a", "json", [None]), ("a", "list", [7]), ("a", "table", [None]), ("a", "float64", [9])),
+            *(("b", "json", [9]), ("c", "int64", [9])),
+        ]
+        assert [one.values[0] for one in series if one.kind != "table"] == ["[1,2]", [1, 2], 0.5, 2**70, 3]
+        assert all(one.ranks == (None if rank is None else [5]) for one in series)
+        assert len({one.times[0] for one in series[3:]}) == 1
+
+
+def test_a_writer_does_not_remember_every_name_that_was_ever_made_up(folder: Path) -> None:
+    writer = SpoolWriter(folder / "names")
+    for number in range(10_500):
+        writer.write(f"name {number}", number)
+    assert len(writer._names) <= 10_000
+    series, _ = read_series((folder / "names").read_bytes())
+    assert [one.name for one in series] == [f"name {number}" for number in range(10_500)]
+
+
+# ---- no room ------------------------------------------------------------------------------------------
+
 FULL = """
-import resource
-import signal, sys
+import resource, sys
 from pathlib import Path
 from onrecord.spool import SpoolWriter
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 writer = SpoolWriter(Path(sys.argv[1]))
 for number in range(10):
-    try:
-        writer.write("loss", float(number), number)
-    except OSError as problem:
-        print(number, type(problem).__name__)
-        break
+    writer.write("loss", float(number), number)
+writer.write_many([("a", 1), ("b", 2)])
+writer.write_json("list", "c", "[1]")
+SpoolWriter(Path(sys.argv[1])).write("loss", 0.5)
+print("on it goes")
 """
 
 
-def test_a_point_without_room_is_an_error_and_no_half_point(tmp_path: Path) -> None:
+def test_a_script_without_room_goes_on_is_told_once_and_what_it_lost_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "spool"
     said = subprocess.run([sys.executable, "-c", FULL, path], capture_output=True, check=True, text=True)
-    assert said.stdout == "2 OSError\n"
+    assert said.stdout == "on it goes\n"
+    # Once for each of the two writers.
+    assert said.stderr.count("metrics cannot be kept") == 2
+    assert "the script goes on" in said.stderr
     assert path.stat().st_size == 100
     series, reached = read_series(path.read_bytes())
     assert (read_by_name(series), reached) == (by_name([("loss", 0.0, 0), ("loss", 1.0, 1)]), 80)
+    assert lost_calls(path) == 8 + 2 + 1 + 1
+    assert losses_warning(path) == ["12 logged values could not be written and are lost: the disk was full, or failed"]
+
+
+def test_points_that_have_room_again_are_kept_and_the_first_loss_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    writer = SpoolWriter(path)
+    kept = os.dup(writer._fd)
+    os.close(writer._fd)
+    writer.write("loss", 0.5)
+    os.dup2(kept, writer._fd)
+    writer.write("loss", 0.25)
+    assert read_by_name(read_series(path.read_bytes())[0]) == by_name([("loss", 0.25, NO_STEP)])
+    assert losses_warning(path) == ["1 logged value could not be written and is lost: the disk was full, or failed"]
+    os.close(kept)
+    writer.close()
+
+
+def test_where_no_spool_can_be_made_the_script_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    writer = SpoolWriter(tmp_path / "file" / "spool")
+    for _ in range(3):
+        writer.write("loss", 0.5)
+        writer.write_json("list", "a", "[]")
+    writer.close()
+    assert capsys.readouterr().err.count("metrics cannot be kept") == 1
+    assert (lost_calls(tmp_path / "file" / "spool"), losses_warning(tmp_path / "nowhere")) == (0, [])
+
+
+def test_a_closed_stderr_does_not_make_a_loss_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for stderr in (None, (tmp_path / "closed").open("w")):
+        if stderr is not None:
+            stderr.close()
+        monkeypatch.setattr(sys, "stderr", stderr)
+        SpoolWriter(tmp_path / "closed" / "spool").write("loss", 0.5)

@@ -30,7 +30,10 @@ VALUES = {
     "float64": special | st.floats(),
     "int64": int64,
     "json": st.none() | st.text(max_size=5) | st.integers() | st.lists(st.floats(), max_size=3),
+    "list": st.lists(st.floats() | st.text(max_size=3), max_size=3),
+    "table": st.dictionaries(st.text(max_size=3), st.lists(st.floats(), max_size=2), max_size=2),
 }
+ranks = st.integers(0, 2**31)
 
 
 @st.composite
@@ -38,7 +41,8 @@ def any_series(draw: st.DrawFn) -> Series:
     kind = draw(st.sampled_from(sorted(VALUES)))
     count = draw(st.integers(0, 12))
     columns = [draw(st.lists(of, min_size=count, max_size=count)) for of in (VALUES[kind], step, int64)]
-    return Series(draw(st.text(max_size=8) | st.just("\udcff")), kind, *columns)
+    of_ranks = draw(st.none() | st.lists(ranks, min_size=count, max_size=count))
+    return Series(draw(st.text(max_size=8) | st.just("\udcff")), kind, *columns, of_ranks)
 
 
 @pytest.fixture(params=["with numpy", "without numpy"], scope="module")
@@ -60,7 +64,10 @@ def bits(event: Any) -> Any:
         return struct.pack("<d", value) if isinstance(value, float) else json.dumps(value)
 
     return event.spool_start, event.spool_end, [
-        (piece.name, piece.kind, [exact(value) for value in piece.values], list(piece.steps), list(piece.times))
+        (
+            *(piece.name, piece.kind, [exact(value) for value in piece.values], list(piece.steps), list(piece.times)),
+            None if piece.ranks is None else list(piece.ranks),
+        )
         for piece in event.series
     ]  # fmt: skip
 
@@ -98,6 +105,9 @@ def test_a_long_regular_series_packs_to_less_than_a_byte_a_point_for_its_times_a
         Series("a", "int64", [1], [0.5], [0]),  # type: ignore[list-item]
         Series("a", "int64", [1], [None], [None]),  # type: ignore[list-item]
         Series("a", "json", [b"bytes"], [None], [0]),
+        Series("a", "table", [{"x": {1}}], [None], [0]),
+        Series("a", "int64", [1, 2], [None, None], [0, 0], [3]),
+        Series("a", "int64", [1], [None], [0], [0.5]),  # type: ignore[list-item]
         Series("a", "float64", [10**400], [None], [0]),
     ],
 )
@@ -131,7 +141,7 @@ headers = st.recursive(
 )
 
 
-@given(st.sampled_from([1, 2]), headers, headers, st.binary(max_size=20))
+@given(st.sampled_from([1, 2, 3]), headers, headers, st.binary(max_size=20))
 def test_a_chunk_with_a_strange_header_reads_as_unknown(version: int, pieces: Any, spool: Any, rest: bytes) -> None:
     text = json.dumps({"v": version, "series": pieces, "spool": spool}).encode()
     payload = chunk.MAGIC + struct.pack(">I", len(text)) + text + rest
@@ -140,7 +150,7 @@ def test_a_chunk_with_a_strange_header_reads_as_unknown(version: int, pieces: An
 
 
 def test_a_chunk_of_a_later_version_is_kept() -> None:
-    payload = encode(metrics())[1].replace(b'"v":2', b'"v":3')
+    payload = encode(metrics())[1].replace(b'"v":3', b'"v":4')
     assert decode("run.metrics", payload) == Unknown("run.metrics", payload)
 
 
@@ -315,7 +325,7 @@ def test_a_garbled_chunk_of_the_first_form_never_raises(place: int, garbage: byt
 
 RESEMBLING = [
     (b"9,9,9", b"9,9.0,9"), (b"9,9,9", b"9,9,9.0"), (b'"count":1', b'"count":true'), (b"[0,7]", b"[0,7.0]"),
-    (b'"v":2', b'"v":2.0'), (b'"v":2', b'"v":3'),
+    (b'"v":3', b'"v":3.0'), (b'"v":3', b'"v":4'), (b'"v":3', b'"v":2'),
 ]  # fmt: skip
 
 
@@ -338,7 +348,8 @@ def _agrees(payload: bytes) -> bool:
 @given(chunks)
 def test_single_points_are_read_as_in_the_whole_chunk_or_left_to_it(event: RunMetrics) -> None:
     answered = _agrees(chunk.pack(event))
-    plain = all(len(one.values) == 1 and one.kind != "json" for one in event.series)
+    plain = all(len(one.values) == 1 and one.kind in ("float64", "int64") for one in event.series)
+    plain &= all(one.ranks is None for one in event.series)
     beyond = any(isinstance(step, int) and not LOW <= step <= HIGH for one in event.series for step in one.steps)
     assert answered == (plain and not beyond)
 
@@ -358,3 +369,58 @@ def test_what_only_resembles_single_points_is_left_to_the_whole_reader(data: st.
         header = payload[8 : 8 + size].replace(old, new)
         payload = payload[:4] + len(header).to_bytes(4, "big") + header + payload[8 + size :]
     _agrees(payload)
+
+
+# ---- what version 3 added ----------------------------------------------------------------------------
+
+
+def test_ranks_and_what_calls_logged_as_a_whole_are_of_version_3() -> None:
+    ranked = Series("loss", "float64", [0.5, 0.25], [0, 0], [7, 7], [0, 1])
+    whole = Series("curve", "table", [{"x": [1.0]}], [None], [7])
+    for one in (ranked, whole):
+        payload = encode(metrics(one))[1]
+        assert decode("run.metrics", payload).series == [one]  # type: ignore[union-attr]
+        for version in (1, 2):
+            older = payload.replace(b'"v":3', b'"v":%d' % version)
+            assert decode("run.metrics", older) == Unknown("run.metrics", older)
+
+
+def test_ranks_that_are_not_one_a_point_read_as_unknown() -> None:
+    payload = encode(metrics(Series("a", "int64", [1], [None], [0], [5])))[1]
+    header = payload[8 : 8 + int.from_bytes(payload[4:8], "big")]
+    columns_of = payload[8 + len(header) :]
+    for odd in (columns_of[:-8], columns_of + bytes(8)):
+        sizes = b"[9,0,9,%d]" % (len(odd) - 18)
+        changed = header.replace(b"[9,0,9,9]", sizes)
+        assert changed != header
+        other = payload[:4] + len(changed).to_bytes(4, "big") + changed + odd
+        assert decode("run.metrics", other) == Unknown("run.metrics", other)
+
+
+SECOND_FORM = bytes.fromhex(
+    "524c4d01000000d97b22736572696573223a5b7b22636f756e74223a332c226b696e64223a22666c6f61743634222c226e616d65223a226c"
+    "6f7373222c2273697a6573223a5b32352c31382c31385d7d2c7b22636f756e74223a332c226b696e64223a22696e743634222c226e616d65"
+    "223a22636f756e74222c2273697a6573223a5b32352c32352c31385d7d2c7b22636f756e74223a332c226b696e64223a226a736f6e222c22"
+    "6e616d65223a227465787473222c2273697a6573223a5b33362c34322c31385d7d5d2c2273706f6f6c223a5b31322c39395d2c2276223a32"
+    "7d00000000000000e03f0000000000000080000000000000f07f020000000000000000010000000000000000020700000000000000010000"
+    "0000000000000000000000000000800000000000000000ffffffffffffff7f80000000000000008005000000000000000000000000000080"
+    "020300000000000000ffffffffffffffff0078018b564a54d251c82bcdc9d1518836d451a8564a52b25230d233ad8d8d05006b8607730378"
+    "018b363432b0b03432b530b43433343133b2343437313730333437d35130d451308a050076de06d402040000000000000001000000000000"
+    "0000"
+)
+
+
+def test_a_chunk_of_the_second_version_reads_as_ever() -> None:
+    event = RunMetrics(
+        series=[
+            Series("loss", "float64", [0.5, -0.0, math.inf], range(3), [7, 8, 9]),
+            Series("count", "int64", [LOW, 0, HIGH], [None, 5, None], [3, 2, 1]),
+            Series("texts", "json", ["a", None, [1, {"b": 2.5}]], [2**80, 1, 2], [4, 5, 6]),
+        ],
+        spool_start=12,
+        spool_end=99,
+    )
+    assert bits(decode("run.metrics", SECOND_FORM)) == bits(event)
+    assert chunk.unpack_one(SECOND_FORM, 1) == event.series[1]
+    first = RunMetrics(series=[series("a", (0.5,))])
+    assert chunk.single_points(chunk.pack(first).replace(b'"v":3', b'"v":2')) == chunk.single_points(chunk.pack(first))

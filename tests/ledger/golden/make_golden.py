@@ -22,6 +22,7 @@ from typing import Any
 from onrecord.ledger import events as facts
 from onrecord.ledger.audit import audit
 from onrecord.ledger.codec import as_document
+from onrecord.ledger.environments import register
 from onrecord.ledger.erasure import erase
 from onrecord.ledger.events import REGISTRY, Event, Unknown
 from onrecord.ledger.ids import decode, encode, new_id
@@ -63,6 +64,9 @@ def build(folder: Path) -> Journal:
         facts.PropertiesAdded(properties={"p": "1"}),
         facts.FileRecorded(name="outputs/m\udcff", digest=_DIGEST, size=3),
         facts.FileRecorded(name="outputs/m\udcff", digest="a5" * 32, size=4, bytes_stored=4),
+        facts.FileRemoved(name="outputs/m\udcff"),
+        facts.RunPlaced(gpus=[0, 3]),
+        facts.WorkingCopyReleased(files=1, bytes=4),
     ]
     whole = _start("first", tags={"a": "1"}, properties={"q": "0"}, snapshot_id=_DIGEST, parent=run_id(9))
     book.append(run_id(1), [*whole, *plain, ended, facts.RunCompleted()], seal=True)
@@ -81,6 +85,7 @@ def build(folder: Path) -> Journal:
     evidence = [facts.RunEvidence(kind="receipt", text="a receipt")]
     import_run(book, run_id(8), stored, origin="onrecord/" + "0" * 32, root=str(root), evidence=evidence)
     book.append(run_id(1), [facts.RunTagged(tags={"late": "fact"})])
+    register(book, "env", {"python": "3.11", "ä": [1, None]}, by="me")
     return book
 
 
@@ -89,6 +94,12 @@ def _points() -> list[Event]:
         facts.Series("loss", "float64", [0.5, float("nan"), -0.0], [0, 1, 2], [START, START + 1, START + 1]),
         facts.Series("count", "int64", [-(2**63), 2**63 - 1], [None, 5], [START, START + 9]),
         facts.Series("text", "json", ["a", [1, None]], [None, None], [START, START]),
+        facts.Series("ranked", "float64", [0.5, 0.25], [7, 7], [START, START + 1], [0, 1]),
+        facts.Series("list", "list", [[1, float("inf")], []], [None, None], [START, START]),
+        facts.Series("row", "row", [{"x": 1}], [None], [START], [3]),
+        facts.Series("table", "table", [{"x": [1, float("nan")], "y": ["a", None]}], [None], [START]),
+        facts.Series("document", "document", [{"schema_type": "residuals"}], [None], [START]),
+        facts.Series("image", "image", [{"file": "images/a.png"}], [None], [START]),
     ]
     return [facts.RunMetrics(series=series, spool_start=0, spool_end=99)]
 
@@ -118,12 +129,14 @@ def reading(book: Journal) -> dict[str, Any]:
 def _metrics(query: Query, run: str) -> dict[str, Any]:
     # As text: NaN equals nothing, and -0.0 equals 0.
     return {
-        name: [
-            [piece.kind, *(repr(list(column)) for column in (piece.values, piece.steps, piece.times))]
-            for piece in pieces
-        ]
+        name: [[piece.kind, *(repr(list(column)) for column in _columns(piece))] for piece in pieces]
         for name, pieces in query.metrics(run).items()
     }
+
+
+def _columns(piece: facts.Series) -> list[Any]:
+    columns = [piece.values, piece.steps, piece.times]
+    return columns if piece.ranks is None else [*columns, piece.ranks]
 
 
 def versions() -> dict[str, int]:
