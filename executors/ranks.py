@@ -27,6 +27,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import FrameType
     from typing import Any
 
@@ -35,7 +36,7 @@ ADDRESS = "127.0.0.1"  # the host's own name need not resolve
 RANK, WORLD_SIZE = "ONRECORD_RANK", "ONRECORD_WORLD_SIZE"
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.01, 0.1
 _LAST_WORDS_BYTES = 4000
-_REFERENCE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_REFERENCE = re.compile(r"\$(\$)?(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 # MPICH in the log of the process that called MPI_Abort, Open MPI in what its launcher says.
 _ABORT = re.compile(r"Abort\(\d+\) on node \d+ \(rank (\d+) in|MPI_ABORT was invoked on rank (\d+) in")
 _TRACE = "Traceback (most recent call last)"
@@ -52,17 +53,26 @@ class Rank:
         self.is_server = False
 
 
-def expand(arguments: list[str], variables: dict[str, str]) -> list[str]:
+def expand(arguments: list[str], variables: Mapping[str, str]) -> list[str]:
     """Arguments with `$NAME` and `${NAME}` replaced, where the name is one of `variables`; all else as it is.
 
-    >>> expand(["--rank", "$RANK", "costs $5", "${HOME}"], {"RANK": "3"})
-    ['--rank', '3', 'costs $5', '${HOME}']
+    What was put in is not looked at again. `$$NAME` is the text `$NAME`; a `$` that no name follows is only a `$`.
+
+    >>> expand(["--rank", "$RANK", "costs $5", "${OTHER}", "$$RANK"], {"RANK": "3"})
+    ['--rank', '3', 'costs $5', '${OTHER}', '$RANK']
     """
 
     def value(found: re.Match[str]) -> str:
-        return variables.get(found[1] or found[2], found[0])
+        return found[0][1:] if found[1] else variables.get(found[2] or found[3], found[0])
 
     return [_REFERENCE.sub(value, argument) for argument in arguments]
+
+
+def command_of(plan: dict[str, Any], variables: Mapping[str, str]) -> list[str]:
+    """The command line of one process: of the plan's, the part that is `expanded` with its variables."""
+    command: list[str] = plan["command"]
+    start, stop = plan.get("expanded", (0, len(command)))
+    return [*command[:start], *expand(command[start:stop], variables), *command[stop:]]
 
 
 # ---- what each process is told -------------------------------------------------------------------------
@@ -132,13 +142,13 @@ def free_ports(count: int) -> list[int]:
 # ---- one process ---------------------------------------------------------------------------------------
 
 
-def start(rank: Rank, command: list[str], logs: str) -> None:
+def start(rank: Rank, plan: dict[str, Any]) -> None:
     """Start one process, in a group of its own, with both outputs in its log."""
     environment = {**os.environ, **rank.variables}
-    fd = _open_log(logs, rank.name)
+    fd = _open_log(plan["logs"], rank.name)
     try:
         rank.process = subprocess.Popen(
-            expand(command, rank.variables),
+            command_of(plan, environment),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=fd,
@@ -192,15 +202,16 @@ class Stop:
 # ---- all of them ---------------------------------------------------------------------------------------
 
 
-def run_ranks(ranks: list[Rank], command: list[str], logs: str, grace: float) -> int:
+def run_ranks(ranks: list[Rank], plan: dict[str, Any]) -> int:
     """Start all processes and wait; the status of the job as `Popen.returncode` spells it."""
+    logs, grace = plan["logs"], plan["grace_seconds"]
     stop = Stop()
     try:
         for rank in ranks:
-            start(rank, command, logs)
+            start(rank, plan)
     except OSError as error:
         end([rank for rank in ranks if rank.process is not None], grace)
-        say(f"cannot start {command[0]}: {error.strerror or error}")
+        say(f"cannot start {plan['command'][0]}: {error.strerror or error}")
         return _EXIT_CANNOT_START
     tail = Tail(os.path.join(logs, f"{ranks[0].name}.txt"))  # noqa: PTH118
     failed = follow(ranks, tail, stop)
@@ -389,7 +400,10 @@ def run_member(plan: dict[str, Any]) -> int:
     try:
         # Descriptors too: MPICH's launcher speaks to the script through one that it names in a variable.
         process = subprocess.Popen(
-            expand(plan["command"], variables), env={**known, **variables}, stdin=subprocess.DEVNULL, close_fds=False
+            command_of(plan, {**known, **variables}),
+            env={**known, **variables},
+            stdin=subprocess.DEVNULL,
+            close_fds=False,
         )
     except OSError as error:
         say(f"cannot start {plan['command'][0]}: {error.strerror or error}")
@@ -420,7 +434,6 @@ def _record_end(records: str, rank: int, code: int, was_asked: bool) -> None:
 
 def launch(plan: dict[str, Any], plan_path: str) -> int:
     """Start what the plan says and wait for it; the status of the job."""
-    command, logs, grace = plan["command"], plan["logs"], plan["grace_seconds"]
     if plan["scheme"] == "mpi":
         return run_mpi(plan, plan_path)
     if plan["scheme"] == "pytorch":
@@ -428,7 +441,7 @@ def launch(plan: dict[str, Any], plan_path: str) -> int:
     else:
         workers, servers = plan["worker_count"], plan["parameter_server_count"]
         ranks = tensorflow_ranks(workers, servers, free_ports(workers + servers))
-    return run_ranks(ranks, command, logs, grace)
+    return run_ranks(ranks, plan)
 
 
 def end_as(code: int) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onrecord.errors import OnRecordError as OnRecordError
     from onrecord.experiment import Experiment as Experiment
     from onrecord.run import Run as Run
+    from onrecord.run_configuration import RunConfiguration as RunConfiguration
     from onrecord.run_errors import RunFailedError as RunFailedError
     from onrecord.script_run_config import ScriptRunConfig as ScriptRunConfig
     from onrecord.workspace import Workspace as Workspace
@@ -32,6 +33,7 @@ _HOMES = {
     "OnRecordError": "onrecord.errors",
     "PyTorchConfiguration": "onrecord.distributed",
     "Run": "onrecord.run",
+    "RunConfiguration": "onrecord.run_configuration",
     "RunFailedError": "onrecord.run_errors",
     "ScriptRunConfig": "onrecord.script_run_config",
     "TensorflowConfiguration": "onrecord.distributed",
@@ -41,6 +43,7 @@ __all__ = [
     "Workspace",
     "Experiment",
     "ScriptRunConfig",
+    "RunConfiguration",
     "Environment",
     "CondaDependencies",
     "MpiConfiguration",

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from onrecord.compute_target import ComputeTarget, target_named
 from onrecord.conductor_process import FIRST, FIRST_IN_BUILT, ConductorProcess, take_lock
 from onrecord.errors import OnRecordError
@@ -49,6 +51,10 @@ def submit(
     snapshot's and the ledger's errors; then there is no run.
     """
     job = config.checked()
+    if job.resume_from is not None:
+        from onrecord.resuming import run_to_resume
+
+        job = attrs.evolve(job, resume_from=run_to_resume(workspace, job.resume_from))
     target = target_named(workspace, job.target)
     refuse_what_never_fits(target, job.as_document())
     workspace.journal.database.writable()
@@ -120,15 +126,24 @@ def _start_conductor(workspace: Workspace, run_id: str, folder: RunFolder, place
 
 
 def _check_script_is_in(workspace: Workspace, snapshot: Snapshot, job: CheckedConfig) -> None:
-    wanted = os.fsencode(job.script)
-    if not any(entry.path == wanted for entry in walk_snapshot(workspace.store, snapshot.snapshot_id)):
-        raise BadConfig(
-            f"the script {job.script} is left out of the snapshot of {job.source}",
-            why="the rules in .amlignore or .gitignore, or the built-in ones (outputs/, logs/, virtual environments,"
-            " .git …), leave it out, so the run would not have it",
-            next_step=f"add the line !{job.script} to {job.source / '.amlignore'}, or move the script",
-            field="script",
-        )
+    if job.command is None:
+        name, kind = job.script, "script"
+    elif "/" in job.command and not job.shell and not os.path.isabs(job.command):  # noqa: PTH117 - a text, not a path
+        name, kind = os.path.normpath(job.command), "command"
+    else:
+        return
+    wanted = os.fsencode(name)
+    if name.startswith("..") or any(
+        entry.path == wanted for entry in walk_snapshot(workspace.store, snapshot.snapshot_id)
+    ):
+        return
+    raise BadConfig(
+        f"the {kind} {name} is left out of the snapshot of {job.source}",
+        why="the rules in .amlignore or .gitignore, or the built-in ones (outputs/, logs/, virtual environments,"
+        " .git …), leave it out, so the run would not have it",
+        next_step=f"add the line !{name} to {job.source / '.amlignore'}, or move the {kind}",
+        field=kind,
+    )
 
 
 def _record(

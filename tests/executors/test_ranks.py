@@ -30,10 +30,28 @@ def logs_of(folder: Path) -> dict[str, str]:
 
 
 def test_only_names_that_are_known_are_replaced() -> None:
-    known = {"RANK": "3", "EMPTY": ""}
-    given = ["--rank=$RANK", "${RANK}$RANK", "$EMPTY", "$OTHER", "a$", "$5", "$$", "${RANK", "plain", "${{inputs.x}}"]
-    expected = ["--rank=3", "33", "", "$OTHER", "a$", "$5", "$$", "${RANK", "plain", "${{inputs.x}}"]
-    assert ranks.expand(given, known) == expected
+    known = {"RANK": "3", "EMPTY": "", "DEEP": "$RANK ${RANK} $(id)", "5": "no name"}
+    table = {
+        "--rank=$RANK": "--rank=3",
+        "${RANK}$RANK": "33",
+        "$EMPTY": "",
+        "$OTHER": "$OTHER",
+        "${OTHER}x": "${OTHER}x",
+        "$DEEP": "$RANK ${RANK} $(id)",
+        "a$": "a$",
+        "$5": "$5",
+        "$$": "$$",
+        "$$RANK": "$RANK",
+        "$${RANK}": "${RANK}",
+        "$$OTHER": "$OTHER",
+        "$$$RANK": "$$RANK",
+        "${RANK": "${RANK",
+        "$RANKS": "$RANKS",
+        "$(id) `id` *": "$(id) `id` *",
+        "plain": "plain",
+        "${{inputs.x}}": "${{inputs.x}}",
+    }
+    assert ranks.expand(list(table), known) == list(table.values())
 
 
 def test_processes_are_shared_out_among_nodes_in_order() -> None:
