@@ -92,7 +92,8 @@ def load(path: Path) -> ScriptRunConfig:
     if "max_run_duration_seconds" in top:
         settings.max_run_duration_seconds = top.number("max_run_duration_seconds")
     settings.priority = top.whole("priority")
-    settings.history.directories_to_watch = top.texts("directories_to_watch") or ()
+    if "directories_to_watch" in top:
+        settings.history.directories_to_watch = top.texts("directories_to_watch") or ()
     settings.resources = _resources(top)
     return job
 
@@ -145,8 +146,7 @@ def _environment(top: strict_yaml.Section) -> Environment | None:
     python = section.section("python")
     if python is not None:
         python.only(field.name for field in attrs.fields(PythonSection))
-        for name in ("user_managed_dependencies",):
-            python.flag(name)
+        python.flag("user_managed_dependencies")
     document = dict(top.plain("environment"))
     variables = section.variables("environment_variables")
     return environment_from({**document, "name": section.text("name"), "environment_variables": variables})

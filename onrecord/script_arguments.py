@@ -72,9 +72,9 @@ def _problem(item: object) -> tuple[str, str]:
         return "it is bytes, and what Python writes of them (b'…') is no name of anything", "data.decode()"
     if isinstance(item, Mapping):
         return "it is a dict, which has no spelling that programs agree on", "json.dumps(value), and json.loads there"
-    if hasattr(kind, "ndim") and getattr(item, "ndim", 1) == 0 and hasattr(kind, "__iter__"):
+    if hasattr(kind, "ndim") and getattr(item, "ndim", 1) == 0 and hasattr(item, "__iter__"):
         return f"it is a {kind.__name__} without dimensions, whose text is not only its number", "value.item()"
-    if hasattr(kind, "__iter__"):
+    if hasattr(item, "__iter__"):
         return "it holds several values", "['--layers', *map(str, values)], or json.dumps(values)"
     if callable(item):
         return "it is a function or a class", "pass its name, and look it up in the script"

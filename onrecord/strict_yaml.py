@@ -44,7 +44,9 @@ class Section:
             if key.value not in names:
                 from difflib import get_close_matches
 
-                near = get_close_matches(key.value, names, n=1)
+                # `target` is spelt much like `arguments`, and is `compute_target`.
+                near = [name for name in names if len(key.value) > 3 and key.value in name]
+                near = near or get_close_matches(key.value, names, n=1)
                 step = f"did you mean {near[0]}?" if near else f"known are: {', '.join(names)}"
                 raise self._bad(key, key.value, f"{self._of(key.value)} is not known", "it would have no effect", step)
 
