@@ -46,11 +46,11 @@ _EXIT_CANNOT_START = 127  # what a shell says of a command that is not there
 class Rank:
     """One process of the job: `name` as its log has it, `variables` that it has beside the run's own."""
 
-    def __init__(self, name: str, variables: dict[str, str]) -> None:
+    def __init__(self, name: str, variables: dict[str, str], is_server: bool = False) -> None:
         self.name = name
         self.variables = variables
         self.process: subprocess.Popen[bytes] | None = None
-        self.is_server = False
+        self.is_server = is_server
 
 
 def expand(arguments: list[str], variables: Mapping[str, str]) -> list[str]:
@@ -78,7 +78,7 @@ def command_of(plan: dict[str, Any], variables: Mapping[str, str]) -> list[str]:
 # ---- what each process is told -------------------------------------------------------------------------
 
 
-def torch_ranks(processes: int, nodes: int, port: int) -> list[Rank]:
+def torch_ranks(processes: int, nodes: int, port: int, address: str = ADDRESS) -> list[Rank]:
     """The processes of a PyTorch job, with what `init_process_group("gloo")` and torchrun's scripts look for."""
     local = processes // nodes
     out = []
@@ -90,9 +90,9 @@ def torch_ranks(processes: int, nodes: int, port: int) -> list[Rank]:
             "LOCAL_WORLD_SIZE": str(local),
             "NODE_RANK": str(rank // local),
             "GROUP_RANK": str(rank // local),
-            "MASTER_ADDR": ADDRESS,
+            "MASTER_ADDR": address,
             "MASTER_PORT": str(port),
-            "AZ_BATCHAI_PYTORCH_INIT_METHOD": f"tcp://{ADDRESS}:{port}",
+            "AZ_BATCHAI_PYTORCH_INIT_METHOD": f"tcp://{address}:{port}",
             "AZ_BATCHAI_TASK_INDEX": str(rank),
             "AZUREML_NODE_COUNT": str(nodes),
         }
@@ -103,9 +103,8 @@ def torch_ranks(processes: int, nodes: int, port: int) -> list[Rank]:
     return out
 
 
-def tensorflow_ranks(workers: int, servers: int, ports: list[int]) -> list[Rank]:
-    """The workers and parameter servers of a TensorFlow job."""
-    places = [f"{ADDRESS}:{port}" for port in ports]
+def tensorflow_ranks(workers: int, servers: int, places: list[str]) -> list[Rank]:
+    """The workers and parameter servers of a TensorFlow job, which listen at `places` (`address:port`)."""
     cluster = {"worker": places[:workers]}
     if servers:
         # An empty list of parameter servers is refused by TensorFlow 2.13 and later.
@@ -115,9 +114,7 @@ def tensorflow_ranks(workers: int, servers: int, ports: list[int]) -> list[Rank]
         kind, place = ("worker", index) if index < workers else ("ps", index - workers)
         told = {"cluster": cluster, "task": {"type": kind, "index": place}, "environment": "cloud"}
         name = f"rank-{index}" if kind == "worker" else f"ps-{place}"
-        rank = Rank(name, {"TF_CONFIG": json.dumps(told), **_place(index, workers + servers)})
-        rank.is_server = kind == "ps"
-        out.append(rank)
+        out.append(Rank(name, {"TF_CONFIG": json.dumps(told), **_place(index, workers + servers)}, kind == "ps"))
     return out
 
 
@@ -221,7 +218,7 @@ def run_ranks(ranks: list[Rank], plan: dict[str, Any]) -> int:
     if failed is None:
         return -signal.SIGTERM if stop.asked else 0
     code = failed.process.returncode if failed.process is not None else 1
-    tell_failure(failed.name, code, len(ranks), logs)
+    tell_failure(failed.name, code, plan.get("process_count", len(ranks)), logs)
     return int(code)
 
 
@@ -436,11 +433,15 @@ def launch(plan: dict[str, Any], plan_path: str) -> int:
     """Start what the plan says and wait for it; the status of the job."""
     if plan["scheme"] == "mpi":
         return run_mpi(plan, plan_path)
-    if plan["scheme"] == "pytorch":
+    if plan["scheme"] == "told":
+        # The processes of one host among several.
+        ranks = [Rank(told["name"], told["variables"], told["is_server"]) for told in plan["ranks"]]
+    elif plan["scheme"] == "pytorch":
         ranks = torch_ranks(plan["process_count"], plan["node_count"], free_ports(1)[0])
     else:
         workers, servers = plan["worker_count"], plan["parameter_server_count"]
-        ranks = tensorflow_ranks(workers, servers, free_ports(workers + servers))
+        places = [f"{ADDRESS}:{port}" for port in free_ports(workers + servers)]
+        ranks = tensorflow_ranks(workers, servers, places)
     return run_ranks(ranks, plan)
 
 

@@ -40,6 +40,8 @@ class CheckedConfig:
     spark: dict[str, str] = attrs.field(factory=dict)
     # As it was given, until the workspace says which run it is.
     resume_from: Run | str | None = None
+    # In place of those of the target; on record with the distribution.
+    hosts: tuple[str, ...] = ()
 
     def as_document(self) -> dict[str, Any]:
         """The job as plain values, as the ledger keeps it."""

@@ -24,7 +24,7 @@ _SCHEMES: dict[str, type] = {
 _KNOWN = (
     "source_directory", "script", "arguments", "command", "compute_target", "environment", "environment_variables",
     "max_run_duration_seconds", "distributed_job_config", "resources", "priority", "directories_to_watch",
-    "default_excludes", "resume_from", "framework", "spark",
+    "default_excludes", "resume_from", "framework", "spark", "hosts",
 )  # fmt: skip
 
 
@@ -51,6 +51,7 @@ def save(job: ScriptRunConfig, path: Path) -> Path:
         "priority": settings.priority,
         "directories_to_watch": list(settings.watched()),
         "resume_from": resumed if isinstance(resumed, str) or resumed is None else resumed.id,
+        "hosts": list(settings.hosts),
         "framework": settings.framework if settings.checked_framework() == "PySpark" else "",
         "spark": dict(settings.spark.configuration),
     }
@@ -95,6 +96,7 @@ def load(path: Path) -> ScriptRunConfig:
     if "directories_to_watch" in top:
         settings.history.directories_to_watch = top.texts("directories_to_watch") or ()
     settings.resources = _resources(top)
+    settings.hosts = top.texts("hosts") or ()
     return job
 
 

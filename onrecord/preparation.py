@@ -132,6 +132,10 @@ def _command(
     """The command line of the one process that is started; where there are several, each replaces its own `$NAME`."""
     if not config.get("distribution"):
         return words.expanded(environment)
+    if config["distribution"].get("hosts"):
+        from onrecord.job_hosts import hosts_command
+
+        return hosts_command(words, config, folder, environment, RANKS_GRACE_SECONDS)
     from onrecord.rank_plan import ranked_command
 
     return ranked_command(words, config, folder, environment, RANKS_GRACE_SECONDS)

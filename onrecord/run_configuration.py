@@ -78,8 +78,8 @@ class RunConfiguration:
     It may be changed until the job is submitted, and shared by several jobs. `target`: the compute target's name.
     `environment_variables` win over those of the environment. `framework`, `communicator` and `node_count` say how many
     processes a script has and how they meet, together with `mpi`, `pytorch` and `tensorflow`; a job's
-    `distributed_job_config` sets them. `priority`: greater starts first. `script`, `arguments` and `command` are used
-    where the job does not name its own.
+    `distributed_job_config` sets them. `priority`: greater starts first. `hosts`: where the nodes are, instead of those
+    of the target. `script`, `arguments` and `command` are used where the job does not name its own.
 
     >>> configuration = RunConfiguration()
     >>> configuration.target, configuration.framework, configuration.node_count
@@ -105,6 +105,7 @@ class RunConfiguration:
     history: HistoryConfiguration = attrs.field(factory=HistoryConfiguration, kw_only=True)
     priority: int | None = attrs.field(default=None, kw_only=True)
     resources: Resources = attrs.field(default=Resources(), kw_only=True)
+    hosts: Sequence[str] = attrs.field(default=(), kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         if self._conda_dependencies is not None:

@@ -215,7 +215,7 @@ class ScriptRunConfig:
         variables = checked_variables(settings.environment_variables)
         path = search_path(environment, variables)
         # What an environment brings along, and what is on another machine, only the start can tell.
-        is_known = target == "local" and not environment.needs_build()
+        is_known = target == "local" and not environment.needs_build() and not settings.hosts
         what = self._checked_command(source, path if is_known else None)
         if what is None:
             what = self._checked_script(source, path if is_known else None)
@@ -236,6 +236,7 @@ class ScriptRunConfig:
             framework=framework,
             spark=dict(settings.spark.configuration) if framework == "PySpark" else {},
             resume_from=_checked_resume(self.resume_from),
+            hosts=checked_arguments(settings.hosts, "hosts"),
             **what,
         )
 

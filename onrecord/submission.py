@@ -56,6 +56,11 @@ def submit(
 
         job = attrs.evolve(job, resume_from=run_to_resume(workspace, job.resume_from))
     target = target_named(workspace, job.target)
+    if job.hosts or target.hosts:
+        from onrecord.job_hosts import placed
+
+        on_hosts = placed(job.distribution, job.hosts, target, job.environment.needs_build())
+        job = attrs.evolve(job, distribution=on_hosts)
     refuse_what_never_fits(target, job.as_document())
     workspace.journal.database.writable()
     run_id = encode(new_id(time.time_ns() // 1_000_000, os.urandom(10)))

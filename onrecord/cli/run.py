@@ -21,7 +21,7 @@ from onrecord.cli.duration import Duration
 from onrecord.cli.environment_argument import environment_named
 from onrecord.cli.foreground import stream
 from onrecord.cli.progress import files_progress_of
-from onrecord.cli.run_job import RunCommand, apply, distribution, job_of, resources
+from onrecord.cli.run_job import RunCommand, apply, distribution, host_names, job_of, resources
 from onrecord.cli.text import counted, narrate, printable, size
 from onrecord.compute_target import target_named
 from onrecord.documents import run_document
@@ -54,6 +54,7 @@ from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 @click.option("--target", help="The compute target (default: local).")
 @click.option("--nproc", type=click.IntRange(1), metavar="N", help="Run the script in N processes at once.")
 @click.option("--distributed", type=click.Choice(["mpi", "torch", "tf"]), help="How they meet (default: torch).")
+@click.option("--hosts", metavar="A,B", help="Run the processes on these hosts, over ssh: a, b:2222, user@c.")
 @click.option("--priority", type=int, metavar="N", help="Start before waiting runs with a lower one.")
 @click.option("--cores", type=float, metavar="N", help="Cores it takes of a target with limits (default: 1).")
 @click.option("--memory", metavar="SIZE", help="Memory it takes of a target with limits: 8GB.")
@@ -81,6 +82,7 @@ def command(
     target: str | None,
     nproc: int | None,
     distributed: str | None,
+    hosts: str | None,
     priority: int | None,
     cores: float | None,
     memory: str | None,
@@ -107,13 +109,15 @@ def command(
         compute_target=target,
         environment=environment_named(env),
         max_run_duration_seconds=timeout,
-        distributed_job_config=distribution(nproc, distributed),
+        distributed_job_config=distribution(nproc, distributed, hosts),
         resources=resources(job, cores, memory, gpus),
         priority=priority,
         directories_to_watch=keep,
         resume_from=resume_from,
         default_excludes=None if default_excludes else False,
     )
+    if hosts:
+        job.run_config.hosts = host_names(hosts)
     # Everything that can be refused is refused before a workspace is made for it.
     wanted = _tags(tags)
     _refuse_unknown(job.checked().target)

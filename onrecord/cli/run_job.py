@@ -108,13 +108,19 @@ def resources(job: ScriptRunConfig, cores: float | None, memory: str | None, gpu
     )
 
 
-def distribution(processes: int | None, scheme: str | None) -> Distribution | None:
-    """The processes that --nproc and --distributed ask for; None where they ask for none."""
-    if processes is None and scheme is None:
+def distribution(processes: int | None, scheme: str | None, hosts: str | None) -> Distribution | None:
+    """The processes that --nproc, --distributed and --hosts ask for; None where they ask for none."""
+    if processes is None and scheme is None and hosts is None:
         return None
-    count = processes or 1
+    nodes = len(host_names(hosts or "-"))
+    count = processes or nodes
     if scheme == "mpi":
         return MpiConfiguration(count)
     if scheme == "tf":
         return TensorflowConfiguration(count, 0)
-    return PyTorchConfiguration("Gloo", count)
+    return PyTorchConfiguration("Gloo", count, nodes)
+
+
+def host_names(text: str) -> list[str]:
+    """The hosts of `--hosts a,b`."""
+    return [name.strip() for name in text.split(",") if name.strip()]

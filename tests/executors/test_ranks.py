@@ -63,9 +63,11 @@ def test_processes_are_shared_out_among_nodes_in_order() -> None:
 
 
 def test_a_cluster_without_parameter_servers_does_not_name_them() -> None:
-    (worker,) = ranks.tensorflow_ranks(1, 0, [1000])
+    (worker,) = ranks.tensorflow_ranks(1, 0, ["127.0.0.1:1000"])
     assert json.loads(worker.variables["TF_CONFIG"])["cluster"] == {"worker": ["127.0.0.1:1000"]}
-    told = [json.loads(rank.variables["TF_CONFIG"]) for rank in ranks.tensorflow_ranks(2, 1, [1, 2, 3])]
+    told = [
+        json.loads(rank.variables["TF_CONFIG"]) for rank in ranks.tensorflow_ranks(2, 1, ["a:1", "b:2", "127.0.0.1:3"])
+    ]
     assert [entry["task"] for entry in told] == [
         {"type": "worker", "index": 0},
         {"type": "worker", "index": 1},
