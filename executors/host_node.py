@@ -85,11 +85,16 @@ class TarWriter:
         return len(data)
 
 
-def safe_extract(archive: tarfile.TarFile, folder: str) -> None:
-    """Extract what stays inside `folder`: our own working copy, or what a script has written."""
-    if hasattr(tarfile, "data_filter"):
-        archive.extraction_filter = tarfile.tar_filter
-    archive.extractall(folder)  # noqa: S202 - filtered above
+def safe_extract(archive: tarfile.TarFile, folder: str, *, files_only: bool = False) -> None:
+    """Extract what stays inside `folder`; `files_only`: no links, through which a later name could leave it."""
+    for member in archive:
+        name = os.path.normpath(member.name)
+        if os.path.isabs(name) or name.split(os.sep)[0] == ".." or (files_only and not member.isfile()):
+            continue
+        if hasattr(tarfile, "fully_trusted_filter"):
+            archive.extract(member, folder, filter="fully_trusted")
+        else:
+            archive.extract(member, folder)
 
 
 def free_ports(count: int) -> list[int]:
@@ -292,11 +297,15 @@ def main() -> None:
     if order.get("end"):
         end_what_is_left(order)
         return
+    if sys.version_info < (3, 11):
+        found = "{} is Python {}.{}, and 3.11 or newer is needed".format(sys.executable, *sys.version_info)
+        send(out, b"X", (found + ": python = '/path/to/python3.11' under [targets.NAME] in config.toml").encode())
+        return
     heard: queue.Queue[tuple[bytes, bytes] | None] = queue.Queue(64)
     threading.Thread(target=listen, args=(source, heard), daemon=True).start()
 
     def take() -> bytes:
-        message = heard.get()
+        message = heard.get(timeout=SILENCE_SECONDS)
         if message is None:
             raise OSError("the connection ended")
         return message[1] if message[0] == b"T" else b""
@@ -313,6 +322,7 @@ def main() -> None:
                 break
         node.go(json.loads(message[1].decode()))
     except (OSError, tarfile.TarError, queue.Empty) as error:
+        shutil.rmtree(node.root, ignore_errors=True)
         try:
             send(out, b"X", str(error or "nothing was heard").encode())
         except OSError:

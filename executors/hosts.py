@@ -321,7 +321,7 @@ class Job:
         host.returned.seek(0)
         with tempfile.TemporaryDirectory(dir=os.path.dirname(self.plan["work"])) as folder:
             with tarfile.open(fileobj=host.returned, mode="r|") as archive:
-                host_node.safe_extract(archive, folder)
+                host_node.safe_extract(archive, folder, files_only=True)
             for place, _, names in os.walk(folder):
                 for name in names:
                     path = os.path.join(place, name)

@@ -41,8 +41,9 @@ def is_python(config: Mapping[str, Any]) -> bool:
 
 
 def has_inventory(config: Mapping[str, Any]) -> bool:
-    """Whether the run's interpreter is asked what it sees: where it runs the script, or was made for the run."""
-    return is_python(config) or bool(config.get("prefix"))
+    """Whether the run's interpreter is asked what it sees: where it runs the script here, or was made for the run."""
+    is_here = not (config.get("distribution") or {}).get("hosts")
+    return (is_python(config) and is_here) or bool(config.get("prefix"))
 
 
 def words_of(config: Mapping[str, Any], resumed: str = "") -> Words:
