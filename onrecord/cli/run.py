@@ -109,7 +109,7 @@ def command(
         compute_target=target,
         environment=environment_named(env),
         max_run_duration_seconds=timeout,
-        distributed_job_config=distribution(nproc, distributed, hosts),
+        distributed_job_config=distribution(job, nproc, distributed, host_names(hosts)),
         resources=resources(job, cores, memory, gpus),
         priority=priority,
         directories_to_watch=keep,

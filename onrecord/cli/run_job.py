@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +109,13 @@ def resources(job: ScriptRunConfig, cores: float | None, memory: str | None, gpu
     )
 
 
-def distribution(processes: int | None, scheme: str | None, hosts: str | None) -> Distribution | None:
-    """The processes that --nproc, --distributed and --hosts ask for; None where they ask for none."""
-    if processes is None and scheme is None and hosts is None:
+def distribution(
+    job: ScriptRunConfig, processes: int | None, scheme: str | None, hosts: Sequence[str]
+) -> Distribution | None:
+    """The processes that --nproc, --distributed and --hosts ask for; None where they leave them as the job has them."""
+    if processes is None and scheme is None and (not hosts or job.distributed_job_config is not None):
         return None
-    nodes = len(host_names(hosts or "-"))
+    nodes = len(hosts) or 1
     count = processes or nodes
     if scheme == "mpi":
         return MpiConfiguration(count)
@@ -121,6 +124,9 @@ def distribution(processes: int | None, scheme: str | None, hosts: str | None) -
     return PyTorchConfiguration("Gloo", count, nodes)
 
 
-def host_names(text: str) -> list[str]:
-    """The hosts of `--hosts a,b`."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+def host_names(text: str | None) -> list[str]:
+    """The hosts of `--hosts a,b`. Raises UsageError where it names none."""
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    if text is not None and not names:
+        raise click.UsageError("--hosts names no host. For example: --hosts a,b:2222")
+    return names

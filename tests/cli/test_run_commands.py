@@ -60,6 +60,9 @@ def test_a_signal_that_ended_a_command_is_told(tmp_path: Path) -> None:
         (["make", "train"], 125, "onrecord run -- make"),
         (["--resume-from", "@last", "train.py"], 125, "next: "),
         (["--config", "nowhere.yaml"], 125, "cannot be read"),
+        (["--hosts", ",", "train.py"], 2, "names no host"),
+        (["--hosts", "a,b", "--nproc", "3", "train.py"], 125, "shared out evenly among 2 nodes"),
+        (["--hosts", "a", "--distributed", "mpi", "train.py"], 125, "an MPI job cannot be sent"),
     ],
 )
 def test_what_cannot_be_run_is_told_before_there_is_a_run(

@@ -27,7 +27,11 @@ TELLS = """
 import os, pathlib, subprocess, sys, time
 rank = os.environ["RANK"]
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
-pathlib.Path(sys.argv[2], rank).write_text(f"{os.getpid()} {child.pid}")
+told = pathlib.Path(sys.argv[2])
+(told / rank).write_text(f"{os.getpid()} {child.pid}")
+# One that fails ends the others, which then could not say who they were.
+while sum(len(path.read_text().split()) for path in told.iterdir()) < 8:
+    time.sleep(0.01)
 exec(sys.argv[1])
 """
 
