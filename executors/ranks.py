@@ -27,6 +27,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import FrameType
     from typing import Any
 
@@ -35,7 +36,7 @@ ADDRESS = "127.0.0.1"  # the host's own name need not resolve
 RANK, WORLD_SIZE = "ONRECORD_RANK", "ONRECORD_WORLD_SIZE"
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.01, 0.1
 _LAST_WORDS_BYTES = 4000
-_REFERENCE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_REFERENCE = re.compile(r"\$(\$)?(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 # MPICH in the log of the process that called MPI_Abort, Open MPI in what its launcher says.
 _ABORT = re.compile(r"Abort\(\d+\) on node \d+ \(rank (\d+) in|MPI_ABORT was invoked on rank (\d+) in")
 _TRACE = "Traceback (most recent call last)"
@@ -45,30 +46,39 @@ _EXIT_CANNOT_START = 127  # what a shell says of a command that is not there
 class Rank:
     """One process of the job: `name` as its log has it, `variables` that it has beside the run's own."""
 
-    def __init__(self, name: str, variables: dict[str, str]) -> None:
+    def __init__(self, name: str, variables: dict[str, str], is_server: bool = False) -> None:
         self.name = name
         self.variables = variables
         self.process: subprocess.Popen[bytes] | None = None
-        self.is_server = False
+        self.is_server = is_server
 
 
-def expand(arguments: list[str], variables: dict[str, str]) -> list[str]:
+def expand(arguments: list[str], variables: Mapping[str, str]) -> list[str]:
     """Arguments with `$NAME` and `${NAME}` replaced, where the name is one of `variables`; all else as it is.
 
-    >>> expand(["--rank", "$RANK", "costs $5", "${HOME}"], {"RANK": "3"})
-    ['--rank', '3', 'costs $5', '${HOME}']
+    What was put in is not looked at again. `$$NAME` is the text `$NAME`; a `$` that no name follows is only a `$`.
+
+    >>> expand(["--rank", "$RANK", "costs $5", "${OTHER}", "$$RANK"], {"RANK": "3"})
+    ['--rank', '3', 'costs $5', '${OTHER}', '$RANK']
     """
 
     def value(found: re.Match[str]) -> str:
-        return variables.get(found[1] or found[2], found[0])
+        return found[0][1:] if found[1] else variables.get(found[2] or found[3], found[0])
 
     return [_REFERENCE.sub(value, argument) for argument in arguments]
+
+
+def command_of(plan: dict[str, Any], variables: Mapping[str, str]) -> list[str]:
+    """The command line of one process: of the plan's, the part that is `expanded` with its variables."""
+    command: list[str] = plan["command"]
+    start, stop = plan.get("expanded", (0, len(command)))
+    return [*command[:start], *expand(command[start:stop], variables), *command[stop:]]
 
 
 # ---- what each process is told -------------------------------------------------------------------------
 
 
-def torch_ranks(processes: int, nodes: int, port: int) -> list[Rank]:
+def torch_ranks(processes: int, nodes: int, port: int, address: str = ADDRESS) -> list[Rank]:
     """The processes of a PyTorch job, with what `init_process_group("gloo")` and torchrun's scripts look for."""
     local = processes // nodes
     out = []
@@ -80,9 +90,9 @@ def torch_ranks(processes: int, nodes: int, port: int) -> list[Rank]:
             "LOCAL_WORLD_SIZE": str(local),
             "NODE_RANK": str(rank // local),
             "GROUP_RANK": str(rank // local),
-            "MASTER_ADDR": ADDRESS,
+            "MASTER_ADDR": address,
             "MASTER_PORT": str(port),
-            "AZ_BATCHAI_PYTORCH_INIT_METHOD": f"tcp://{ADDRESS}:{port}",
+            "AZ_BATCHAI_PYTORCH_INIT_METHOD": f"tcp://{address}:{port}",
             "AZ_BATCHAI_TASK_INDEX": str(rank),
             "AZUREML_NODE_COUNT": str(nodes),
         }
@@ -93,9 +103,8 @@ def torch_ranks(processes: int, nodes: int, port: int) -> list[Rank]:
     return out
 
 
-def tensorflow_ranks(workers: int, servers: int, ports: list[int]) -> list[Rank]:
-    """The workers and parameter servers of a TensorFlow job."""
-    places = [f"{ADDRESS}:{port}" for port in ports]
+def tensorflow_ranks(workers: int, servers: int, places: list[str]) -> list[Rank]:
+    """The workers and parameter servers of a TensorFlow job, which listen at `places` (`address:port`)."""
     cluster = {"worker": places[:workers]}
     if servers:
         # An empty list of parameter servers is refused by TensorFlow 2.13 and later.
@@ -105,9 +114,7 @@ def tensorflow_ranks(workers: int, servers: int, ports: list[int]) -> list[Rank]
         kind, place = ("worker", index) if index < workers else ("ps", index - workers)
         told = {"cluster": cluster, "task": {"type": kind, "index": place}, "environment": "cloud"}
         name = f"rank-{index}" if kind == "worker" else f"ps-{place}"
-        rank = Rank(name, {"TF_CONFIG": json.dumps(told), **_place(index, workers + servers)})
-        rank.is_server = kind == "ps"
-        out.append(rank)
+        out.append(Rank(name, {"TF_CONFIG": json.dumps(told), **_place(index, workers + servers)}, kind == "ps"))
     return out
 
 
@@ -132,13 +139,13 @@ def free_ports(count: int) -> list[int]:
 # ---- one process ---------------------------------------------------------------------------------------
 
 
-def start(rank: Rank, command: list[str], logs: str) -> None:
+def start(rank: Rank, plan: dict[str, Any]) -> None:
     """Start one process, in a group of its own, with both outputs in its log."""
     environment = {**os.environ, **rank.variables}
-    fd = _open_log(logs, rank.name)
+    fd = _open_log(plan["logs"], rank.name)
     try:
         rank.process = subprocess.Popen(
-            expand(command, rank.variables),
+            command_of(plan, environment),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=fd,
@@ -192,15 +199,16 @@ class Stop:
 # ---- all of them ---------------------------------------------------------------------------------------
 
 
-def run_ranks(ranks: list[Rank], command: list[str], logs: str, grace: float) -> int:
+def run_ranks(ranks: list[Rank], plan: dict[str, Any]) -> int:
     """Start all processes and wait; the status of the job as `Popen.returncode` spells it."""
+    logs, grace = plan["logs"], plan["grace_seconds"]
     stop = Stop()
     try:
         for rank in ranks:
-            start(rank, command, logs)
+            start(rank, plan)
     except OSError as error:
         end([rank for rank in ranks if rank.process is not None], grace)
-        say(f"cannot start {command[0]}: {error.strerror or error}")
+        say(f"cannot start {plan['command'][0]}: {error.strerror or error}")
         return _EXIT_CANNOT_START
     tail = Tail(os.path.join(logs, f"{ranks[0].name}.txt"))  # noqa: PTH118
     failed = follow(ranks, tail, stop)
@@ -210,7 +218,7 @@ def run_ranks(ranks: list[Rank], command: list[str], logs: str, grace: float) ->
     if failed is None:
         return -signal.SIGTERM if stop.asked else 0
     code = failed.process.returncode if failed.process is not None else 1
-    tell_failure(failed.name, code, len(ranks), logs)
+    tell_failure(failed.name, code, plan.get("process_count", len(ranks)), logs)
     return int(code)
 
 
@@ -389,7 +397,10 @@ def run_member(plan: dict[str, Any]) -> int:
     try:
         # Descriptors too: MPICH's launcher speaks to the script through one that it names in a variable.
         process = subprocess.Popen(
-            expand(plan["command"], variables), env={**known, **variables}, stdin=subprocess.DEVNULL, close_fds=False
+            command_of(plan, {**known, **variables}),
+            env={**known, **variables},
+            stdin=subprocess.DEVNULL,
+            close_fds=False,
         )
     except OSError as error:
         say(f"cannot start {plan['command'][0]}: {error.strerror or error}")
@@ -420,15 +431,18 @@ def _record_end(records: str, rank: int, code: int, was_asked: bool) -> None:
 
 def launch(plan: dict[str, Any], plan_path: str) -> int:
     """Start what the plan says and wait for it; the status of the job."""
-    command, logs, grace = plan["command"], plan["logs"], plan["grace_seconds"]
     if plan["scheme"] == "mpi":
         return run_mpi(plan, plan_path)
-    if plan["scheme"] == "pytorch":
+    if plan["scheme"] == "told":
+        # The processes of one host among several.
+        ranks = [Rank(told["name"], told["variables"], told["is_server"]) for told in plan["ranks"]]
+    elif plan["scheme"] == "pytorch":
         ranks = torch_ranks(plan["process_count"], plan["node_count"], free_ports(1)[0])
     else:
         workers, servers = plan["worker_count"], plan["parameter_server_count"]
-        ranks = tensorflow_ranks(workers, servers, free_ports(workers + servers))
-    return run_ranks(ranks, command, logs, grace)
+        places = [f"{ADDRESS}:{port}" for port in free_ports(workers + servers)]
+        ranks = tensorflow_ranks(workers, servers, places)
+    return run_ranks(ranks, plan)
 
 
 def end_as(code: int) -> None:

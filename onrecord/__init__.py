@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from onrecord.experiment import Experiment as Experiment
     from onrecord.model import Model as Model
     from onrecord.run import Run as Run
+    from onrecord.run_configuration import RunConfiguration as RunConfiguration
     from onrecord.run_errors import RunFailedError as RunFailedError
     from onrecord.script_run_config import ScriptRunConfig as ScriptRunConfig
     from onrecord.workspace import Workspace as Workspace
@@ -34,6 +35,7 @@ _HOMES = {
     "OnRecordError": "onrecord.errors",
     "PyTorchConfiguration": "onrecord.distributed",
     "Run": "onrecord.run",
+    "RunConfiguration": "onrecord.run_configuration",
     "RunFailedError": "onrecord.run_errors",
     "ScriptRunConfig": "onrecord.script_run_config",
     "TensorflowConfiguration": "onrecord.distributed",
@@ -43,6 +45,7 @@ __all__ = [
     "Workspace",
     "Experiment",
     "ScriptRunConfig",
+    "RunConfiguration",
     "Environment",
     "CondaDependencies",
     "MpiConfiguration",

@@ -37,7 +37,7 @@ from onrecord.missing_file import missing_file_hint
 from onrecord.outcome import last_event, last_words
 from onrecord.patience import patiently, say
 from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, executor_of, needs_build, start_script
-from onrecord.script_environment import environment_of
+from onrecord.script_environment import environment_of, has_inventory
 from onrecord.spool_losses import losses_warning
 from onrecord.unkept import unkept_warning
 from onrecord.working_copy import give_up_copies, is_given_up
@@ -147,7 +147,7 @@ class Companion:
             details = {"details": outcome.details} if outcome.details else {}
             self._end(RunFailed(error={"code": outcome.code, "message": outcome.message, **details}))
             return False
-        if self._inventory is None:
+        if self._inventory is None and has_inventory(self._config):
             self._inventory = ask_for_inventory(self._config["interpreter"], outcome.environment, self._folder)
         return True
 
@@ -291,6 +291,10 @@ class Companion:
         if self._lookout is not None:
             self._lookout.stop()
         kept = self._keep_files()
+        if self._config.get("resume_from"):
+            from onrecord.resuming import take_away
+
+            take_away(self._folder.resumed)
         self._explain_missing_file(ended)
         if kept:
             give_up_copies(self._folder, self._workspace.store, self._files(), self._append, self._is_given_up)
@@ -372,7 +376,7 @@ class Companion:
 
     @cached_property
     def _inventory_file(self) -> Path | None:
-        if self._inventory is None and not self._has_file(INVENTORY):
+        if self._inventory is None and has_inventory(self._config) and not self._has_file(INVENTORY):
             # An earlier conductor took its question with it.
             row = self._workspace.query.run(self._run_id)
             environment = environment_of(self._config, self._workspace, row)

@@ -23,7 +23,10 @@ from onrecord.snapshot.side import Side, StoredSide, entry_at
 from onrecord.submission import cache_of, rules_of
 from onrecord.workspace import Workspace
 
-_SETTINGS = ("script", "target", "interpreter", "max_run_duration_seconds", "directories_to_watch")
+_SETTINGS = (
+    "script", "command", "launcher", "target", "interpreter", "max_run_duration_seconds", "directories_to_watch",
+    "resume_from",
+)  # fmt: skip
 _GIT = ("commit", "branch", "dirty", "repository_uri")
 
 Reference = Run | str | os.PathLike[str]
@@ -172,6 +175,7 @@ def _known(run: Run) -> dict[str, dict[str, str]]:
     config, properties = run.workspace.query.config(run.id), run.workspace.query.properties(run.id)[run.id]
     words = [str(word) for word in config.get("arguments", ())]
     variables = config.get("environment", {}).get("environment_variables", {})
+    variables = {**variables, **config.get("environment_variables", {})}
     python, packages = _inventory(run)
     return {
         "params": parameters(words),

@@ -6,6 +6,9 @@
     cores = 4               # shared by what the runs ask for, one core a run unless they say so
     memory = "16 GB"        # likewise; a run that asks for none takes none
     gpus = 2                # or a list of their numbers: [0, 3]
+    hosts = ["a", "b:2222"] # where jobs of several processes run, as ssh takes their names
+    python = "python3.12"   # the Python that helps there: 3.11 or newer (default: python3)
+    folder = "/scratch/me"  # where working copies lie there (default: ~/.cache/onrecord)
 
 What is left out is not limited. A table `[targets.local]` limits the default target.
 """
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
           "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}  # fmt: skip
-_KNOWN = ("executor", "max_concurrent", "cores", "memory", "gpus")
+_KNOWN = ("executor", "max_concurrent", "cores", "memory", "gpus", "hosts", "python", "folder")
 
 
 class BadTarget(OnRecordError):
@@ -43,11 +46,14 @@ class ComputeTarget(NamedTuple):
     cores: float | None = None
     memory: int | None = None
     gpus: tuple[int, ...] | None = None
+    hosts: tuple[str, ...] = ()
+    python: str = ""
+    folder: str = ""
 
     @property
     def is_limited(self) -> bool:
         """Whether a run may have to wait for others."""
-        return any(limit is not None for limit in self[2:])
+        return any(limit is not None for limit in (self.max_concurrent, self.cores, self.memory, self.gpus))
 
 
 def targets_of(workspace: Workspace) -> dict[str, ComputeTarget]:
@@ -108,6 +114,9 @@ def _target(config: Path, name: str, table: object) -> ComputeTarget:
         _number(config, name, table, "cores", (int, float)),
         _memory(config, name, table),
         _gpus(config, name, table),
+        _hosts(config, name, table),
+        _text(config, name, table, "python"),
+        _text(config, name, table, "folder"),
     )
 
 
@@ -136,6 +145,20 @@ def _gpus(config: Path, name: str, table: Mapping[str, Any]) -> tuple[int, ...] 
     if numbers is None or any(type(number) is not int or number < 0 for number in numbers):
         raise _bad(config, name, "gpus", given, "it is how many, or a list of their numbers", "gpus = 2")
     return tuple(dict.fromkeys(numbers))
+
+
+def _hosts(config: Path, name: str, table: Mapping[str, Any]) -> tuple[str, ...]:
+    given = table.get("hosts", [])
+    if not isinstance(given, list) or not all(isinstance(host, str) and host for host in given):
+        raise _bad(config, name, "hosts", given, "it is a list of names as ssh takes them", 'hosts = ["a", "b:2222"]')
+    return tuple(given)
+
+
+def _text(config: Path, name: str, table: Mapping[str, Any], field: str) -> str:
+    given = table.get(field, "")
+    if not isinstance(given, str):
+        raise _bad(config, name, field, given, "it is a path", f'{field} = "/usr/bin/python3"')
+    return given
 
 
 def bytes_of(given: object) -> int:

@@ -21,6 +21,7 @@ from onrecord.layout import RunFolder
 from onrecord.ledger.errors import UnknownRun
 from onrecord.ledger.states import PREPARING, QUEUED
 from onrecord.preparation import Start, executor_of, needs_build, start_script
+from onrecord.script_environment import has_inventory, is_python
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -85,14 +86,17 @@ def _first_start(workspace: Workspace, run_id: str, is_told: bool) -> Start:
 
 
 def _interpreter_of(workspace: Workspace, config: dict[str, Any], launch: Launch) -> str:
-    """The interpreter that the script runs in: in a job of several processes the command begins with another."""
-    if not config.get("distribution"):
+    """The interpreter that is asked what it sees; empty where the run has none of its own.
+
+    In a job of several processes, and in a command, the command line begins with another program.
+    """
+    if is_python(config) and not config.get("distribution"):
         return launch.command[0]
     if needs_build(config):
         from onrecord.built_environment import adopted
 
         config = adopted(workspace, config)
-    return str(config["interpreter"])
+    return str(config["interpreter"]) if has_inventory(config) else ""
 
 
 def _stand_back(executor: Executor, launch: Launch, interpreter: str, folder: RunFolder) -> Inventory | None:
@@ -101,9 +105,11 @@ def _stand_back(executor: Executor, launch: Launch, interpreter: str, folder: Ru
     The question for the inventory, which has little priority, goes on meanwhile; it takes longest.
     """
     progress = executor.wait(launch.control, _SUPERVISOR_COMES_UP_SECONDS, Waiting())
-    from onrecord.inventory import ask_for_inventory
+    inventory = None
+    if interpreter:
+        from onrecord.inventory import ask_for_inventory
 
-    inventory = ask_for_inventory(interpreter, launch.environment, folder)
+        inventory = ask_for_inventory(interpreter, launch.environment, folder)
     if isinstance(progress, Started):
         executor.wait(launch.control, _SCRIPT_COMES_UP_SECONDS, progress)
     return inventory

@@ -44,6 +44,8 @@ class RunFolder:
         self.stdout = path / "logs" / "stdout.txt"
         self.stderr = path / "logs" / "stderr.txt"
         self.spool = path / "spool"
+        # The outputs of the run that this one goes on from; only while it runs.
+        self.resumed = path / "resume-from"
         self.records = path / "records"
         # What is being done before the script starts, for whoever waits; only where an environment may be built.
         self.notes = path / "notes"

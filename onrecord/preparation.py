@@ -9,8 +9,9 @@ from onrecord.errors import OnRecordError
 from onrecord.executors.errors import AlreadyStarted
 from onrecord.executors.protocol import Executor, Launch
 from onrecord.executors.registry import LOCAL, executor_named
+from onrecord.layout import RunFolder
 from onrecord.ledger.states import CANCEL_REQUESTED
-from onrecord.script_environment import command_of, environment_of
+from onrecord.script_environment import Words, environment_of, words_of
 from onrecord.snapshot.restore import restore_snapshot
 from onrecord.workspace import Workspace
 
@@ -92,7 +93,7 @@ def _failure(problem: Exception) -> StartFailure:
 def prepare(workspace: Workspace, run_id: str, config: Mapping[str, Any]) -> Launch:
     """Restore the run's snapshot beside empty `outputs/` and `logs/`, in place of what was there before.
 
-    Raises the snapshot's errors and OSError.
+    Raises the snapshot's errors, CannotResume and OSError.
     """
     folder, row = workspace.layout.run(run_id), workspace.query.run(run_id)
     if folder.work.exists():
@@ -107,13 +108,14 @@ def prepare(workspace: Workspace, run_id: str, config: Mapping[str, Any]) -> Lau
         path.mkdir(exist_ok=True)
     for path in (folder.stdout, folder.stderr, folder.spool):
         path.touch()
-    command, environment = command_of(config), environment_of(config, workspace, row)
-    if config.get("distribution"):
-        from onrecord.rank_plan import ranked_command
+    if config.get("resume_from"):
+        from onrecord.resuming import bring_outputs
 
-        command = ranked_command(command, config["distribution"], folder, environment, RANKS_GRACE_SECONDS)
+        bring_outputs(workspace, config["resume_from"], folder.resumed)
+    words = words_of(config, str(folder.resumed) if config.get("resume_from") else "")
+    environment = environment_of(config, workspace, row)
     return Launch(
-        command=command,
+        command=_command(config, words, folder, environment),
         working_directory=folder.work,
         environment=environment,
         stdout=folder.stdout,
@@ -122,3 +124,18 @@ def prepare(workspace: Workspace, run_id: str, config: Mapping[str, Any]) -> Lau
         time_limit_seconds=config["max_run_duration_seconds"],
         grace_seconds=GRACE_SECONDS,
     )
+
+
+def _command(
+    config: Mapping[str, Any], words: Words, folder: RunFolder, environment: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The command line of the one process that is started; where there are several, each replaces its own `$NAME`."""
+    if not config.get("distribution"):
+        return words.expanded(environment)
+    if config["distribution"].get("hosts"):
+        from onrecord.job_hosts import hosts_command
+
+        return hosts_command(words, config, folder, environment, RANKS_GRACE_SECONDS)
+    from onrecord.rank_plan import ranked_command
+
+    return ranked_command(words, config, folder, environment, RANKS_GRACE_SECONDS)

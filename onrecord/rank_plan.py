@@ -7,13 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from onrecord.errors import OnRecordError
 from onrecord.executors import ranks
 from onrecord.layout import RunFolder
+from onrecord.script_environment import Words, is_python
 
 _LAUNCHERS = ("mpirun", "mpiexec")
 
@@ -23,20 +24,24 @@ class NoMpi(OnRecordError):
 
 
 def ranked_command(
-    command: Sequence[str], job: Mapping[str, Any], folder: RunFolder, variables: Mapping[str, str], grace: float
+    words: Words, config: Mapping[str, Any], folder: RunFolder, variables: Mapping[str, str], grace: float
 ) -> tuple[str, ...]:
-    """The command that starts `command` in all of the job's processes; writes the plan. Raises NoMpi, OSError."""
+    """The command that starts `words` in all of the job's processes; writes the plan. Raises NoMpi, OSError."""
+    job, program = config["distribution"], list(words.program)
+    if job["scheme"] == "mpi" and is_python(config):
+        program[1:1] = _aborting(program[0], variables)
     plan: dict[str, Any] = {
         **job,
-        "command": list(command),
+        "command": [*program, *words.arguments, *words.added],
+        # Of the command, from where to where each process replaces `$NAME`.
+        "expanded": [len(program), len(program) + len(words.arguments)],
         "logs": str(folder.work / "logs"),
         "records": str(folder.records),
         "stderr": str(folder.stderr),
         "grace_seconds": grace,
     }
     if job["scheme"] == "mpi":
-        plan["launcher"] = find_launcher(command[0], variables)
-        plan["command"] = [command[0], *_aborting(command[0], variables), *command[1:]]
+        plan["launcher"] = find_launcher(config["interpreter"], variables)
     path = folder.records / "ranks.json"
     path.write_text(json.dumps(plan))
     # This interpreter: the script's own may be older than the program, or no Python at all.

@@ -1,24 +1,43 @@
-"""What to run: a source folder, a script in it, its arguments, where, in what, and for how long."""
+"""What to run: a source folder, a script or a command, its arguments, where, in what, and for how long."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
+from onrecord.checked_config import CheckedConfig as CheckedConfig
+from onrecord.config_checks import (
+    check_interpreter,
+    checked_limit,
+    checked_priority,
+    checked_script,
+    checked_source,
+    checked_variables,
+)
+from onrecord.config_errors import BadConfig as BadConfig
 from onrecord.distributed import Distribution, checked_distribution
 from onrecord.environment import Environment
-from onrecord.errors import OnRecordError
 from onrecord.resources import Resources
+from onrecord.run_configuration import MAX_DURATION_SECONDS_DEFAULT as MAX_DURATION_SECONDS_DEFAULT
+from onrecord.run_configuration import RunConfiguration
+from onrecord.script_arguments import checked_arguments, checked_command
+from onrecord.script_kind import check_program, check_runnable, search_path, words_before
 
-MAX_DURATION_SECONDS_DEFAULT = 30 * 24 * 3600
+if TYPE_CHECKING:
+    from onrecord.run import Run
 
 
-class BadConfig(OnRecordError):
-    """A configuration that cannot be run. Attribute: `field`, the part of it that is wrong."""
+# Whoever gives none gets one of their own.
+_NEW = cast(RunConfiguration, None)
+
+
+class IgnoredSetting(UserWarning):
+    """A setting that was given beside a `run_config`, which has its own."""
 
 
 @attrs.define
@@ -26,203 +45,253 @@ class ScriptRunConfig:
     """One job.
 
     `source_directory` is snapshotted at submit; `script` is relative to it. `arguments` are passed as
-    `str()` writes them, without a shell. Without a `compute_target` the run is local, without an
-    `environment` it uses the interpreter that submits. `max_run_duration_seconds`: the run is ended
-    after that (default 30 days; None is no limit). `distributed_job_config`: run the script in several processes,
+    `str()` writes them, without a shell. `command` instead of both: a text for `/bin/sh -c`, or a list, a program and
+    its arguments. Without a `compute_target` the run is local, without an
+    `environment` it uses the interpreter that submits. `environment_variables` win over those of the environment.
+    `max_run_duration_seconds`: the run is ended after that (default 30 days; None is no limit).
+    `distributed_job_config`: run the script in several processes,
     each with its own `logs/rank-N.txt`. `resources`: what the run takes of a target with limits, where it waits
     until there is room; of those that wait, one with a greater `priority` starts first. `directories_to_watch`:
     folders that the script writes besides `outputs` and `logs` and that belong into the history too.
     `default_excludes`: what no run needs is left out of the snapshot although no ignore file says so (.git, virtual
-    environments, caches, outputs/, logs/).
+    environments, caches, outputs/, logs/). `resume_from`: a run or its id, whose outputs the script finds in the folder
+    `--resume-from`.
+
+    `run_config` holds where, in what and for how long; it may be changed until the job is submitted, and given to
+    several jobs. Where one is given, settings beside it that it has too are ignored, with a warning, as in Azure ML;
+    what is to run (`script`, `arguments`, `command`) wins over its own.
     """
 
     source_directory: str | os.PathLike[str] = "."
     script: str | os.PathLike[str] | None = None
     arguments: Sequence[object] | None = None
-    compute_target: str | None = attrs.field(default=None, kw_only=True)
-    environment: Environment | None = attrs.field(default=None, kw_only=True)
-    max_run_duration_seconds: float | None = attrs.field(default=MAX_DURATION_SECONDS_DEFAULT, kw_only=True)
-    distributed_job_config: Distribution | None = attrs.field(default=None, kw_only=True)
-    resources: Resources = attrs.field(default=Resources(), kw_only=True)
-    priority: int = attrs.field(default=0, kw_only=True)
-    directories_to_watch: Sequence[str] = attrs.field(default=(), kw_only=True)
+    run_config: RunConfiguration = attrs.field(default=_NEW)
+    _compute_target: str | None = attrs.field(default=None, kw_only=True, repr=False, eq=False)
+    _environment: Environment | None = attrs.field(default=None, kw_only=True, repr=False, eq=False)
+    _environment_variables: Mapping[str, str] | None = attrs.field(default=None, kw_only=True, repr=False, eq=False)
+    _max_run_duration_seconds: float | None = attrs.field(
+        default=MAX_DURATION_SECONDS_DEFAULT, kw_only=True, repr=False, eq=False
+    )
+    _distributed_job_config: Distribution | None = attrs.field(default=None, kw_only=True, repr=False, eq=False)
+    _resources: Resources = attrs.field(default=Resources(), kw_only=True, repr=False, eq=False)
+    _priority: int | None = attrs.field(default=None, kw_only=True, repr=False, eq=False)
+    _directories_to_watch: Sequence[str] = attrs.field(default=(), kw_only=True, repr=False, eq=False)
     default_excludes: bool = attrs.field(default=True, kw_only=True)
+    resume_from: Run | str | None = attrs.field(default=None, kw_only=True)
+    command: str | Sequence[object] | None = attrs.field(default=None, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        given = self._taken_settings()
+        if self.run_config is None:
+            self.run_config = RunConfiguration()
+        elif not isinstance(self.run_config, RunConfiguration):
+            raise BadConfig(
+                f"run_config is {self.run_config!r}",
+                why="it is a RunConfiguration",
+                next_step="run_config=RunConfiguration.load('.', 'gpu')",
+                field="run_config",
+            )
+        elif given:
+            warnings.warn(
+                f"{', '.join(given)} beside run_config: ignored, for the run_config has its own"
+                f" (set it there: run_config.{_IN_RUN_CONFIG.get(next(iter(given)), next(iter(given)))})",
+                IgnoredSetting,
+                stacklevel=3,
+            )
+            return
+        for name, value in given.items():
+            setattr(self, name, value)
+
+    def _taken_settings(self) -> dict[str, Any]:
+        """The settings that a run_config has too and that were given, which from here on are in it alone."""
+        given = {}
+        for field in attrs.fields(ScriptRunConfig):
+            if field.name.startswith("_"):
+                value = getattr(self, field.name)
+                if value != field.default:
+                    given[field.name[1:]] = value
+                setattr(self, field.name, field.default)
+        return given
+
+    # ---- what is in the run configuration ------------------------------------------------------
+
+    @property
+    def compute_target(self) -> str:
+        """The name of the compute target."""
+        return self.run_config.target
+
+    @compute_target.setter
+    def compute_target(self, value: str | None) -> None:
+        self.run_config.target = value or "local"
+
+    @property
+    def environment(self) -> Environment:
+        """What the script runs in."""
+        return self.run_config.environment
+
+    @environment.setter
+    def environment(self, value: Environment) -> None:
+        self.run_config.environment = value
+
+    @property
+    def environment_variables(self) -> dict[str, str]:
+        """Variables that win over those of the environment."""
+        return self.run_config.environment_variables
+
+    @environment_variables.setter
+    def environment_variables(self, value: Mapping[str, str]) -> None:
+        self.run_config.environment_variables = checked_variables(value)
+
+    @property
+    def max_run_duration_seconds(self) -> float | None:
+        """The time limit in seconds; None for none."""
+        return self.run_config.max_run_duration_seconds
+
+    @max_run_duration_seconds.setter
+    def max_run_duration_seconds(self, value: float | None) -> None:
+        self.run_config.max_run_duration_seconds = value
+
+    @property
+    def distributed_job_config(self) -> Distribution | None:
+        """How many processes, and how they meet; None for one."""
+        return self.run_config.distribution()
+
+    @distributed_job_config.setter
+    def distributed_job_config(self, value: Distribution | None) -> None:
+        self.run_config.distribute(value)
+
+    @property
+    def resources(self) -> Resources:
+        """What the run takes of a target with limits."""
+        return self.run_config.resources
+
+    @resources.setter
+    def resources(self, value: Resources) -> None:
+        self.run_config.resources = value
+
+    @property
+    def priority(self) -> int | None:
+        """Greater starts first."""
+        return self.run_config.priority
+
+    @priority.setter
+    def priority(self, value: int | None) -> None:
+        self.run_config.priority = value
+
+    @property
+    def directories_to_watch(self) -> Sequence[str]:
+        """Folders for the history besides `outputs`."""
+        return self.run_config.history.directories_to_watch
+
+    @directories_to_watch.setter
+    def directories_to_watch(self, value: Sequence[str]) -> None:
+        self.run_config.history.directories_to_watch = value
+
+    # ---- files ---------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the job as a YAML file, for `load` and `onrecord run --config`; returns the file.
+
+        The source folder is written relative to the file. Raises BadConfig, OSError.
+        """
+        from onrecord.job_file import save
+
+        return save(self, Path(path))
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> ScriptRunConfig:
+        """The job in a YAML file. Raises BadConfig with the line that is wrong."""
+        from onrecord.job_file import load
+
+        return load(Path(path))
+
+    # ---- the check -----------------------------------------------------------------------------
 
     def checked(self) -> CheckedConfig:
         """The same job with every path resolved and every mistake refused. Raises BadConfig, BadDistribution."""
-        source, target = _checked_source(self.source_directory), self.compute_target or "local"
-        environment = (self.environment or Environment("current-interpreter")).checked()
-        if target == "local" and not environment.needs_build():
-            _check_interpreter(environment, source)
+        settings = self.run_config
+        source, target = checked_source(self.source_directory), settings.target or "local"
+        environment = (settings.environment or Environment("current-interpreter")).checked()
+        variables = checked_variables(settings.environment_variables)
+        path = search_path(environment, variables)
+        # What an environment brings along, and what is on another machine, only the start can tell.
+        is_known = target == "local" and not environment.needs_build() and not settings.hosts
+        what = self._checked_command(source, path if is_known else None)
+        if what is None:
+            what = self._checked_script(source, path if is_known else None)
+            if is_known and what["launcher"] is None:
+                check_interpreter(environment, source, path)
+        framework = settings.checked_framework()
         return CheckedConfig(
             source=source,
-            script=_checked_script(source, self.script),
-            arguments=_checked_arguments(self.arguments),
             target=target,
             environment=environment,
-            time_limit_seconds=_checked_limit(self.max_run_duration_seconds),
-            directories_to_watch=_checked_folders(self.directories_to_watch),
+            environment_variables=variables,
+            time_limit_seconds=checked_limit(settings.max_run_duration_seconds),
+            directories_to_watch=settings.watched(),
             default_excludes=bool(self.default_excludes),
-            distribution=checked_distribution(self.distributed_job_config),
-            resources=self.resources.as_document() if self.resources != Resources() else None,
-            priority=_checked_priority(self.priority),
+            distribution=checked_distribution(settings.distribution()),
+            resources=settings.resources.as_document() if settings.resources != Resources() else None,
+            priority=checked_priority(settings.priority),
+            framework=framework,
+            spark=dict(settings.spark.configuration) if framework == "PySpark" else {},
+            resume_from=_checked_resume(self.resume_from),
+            hosts=checked_arguments(settings.hosts, "hosts"),
+            **what,
         )
 
+    def _checked_command(self, source: Path, path: str | None) -> dict[str, Any] | None:
+        """The command as CheckedConfig has it; None where a script is to be run."""
+        settings = self.run_config
+        if self.command is not None and (self.script is not None or self.arguments is not None):
+            raise _both("script" if self.script is not None else "arguments")
+        given = self.command
+        if given is None and self.script is None:
+            given = settings.command or None
+            if given is not None and (settings.script or settings.arguments or self.arguments is not None):
+                raise _both("script" if settings.script else "arguments")
+        command = checked_command(given)
+        if command is None:
+            return None
+        if isinstance(command, str):
+            return {"command": command, "shell": True}
+        if path is not None:
+            check_program(command[0], source, path)
+        return {"command": command[0], "arguments": command[1:]}
 
-@attrs.frozen
-class CheckedConfig:
-    """A job that can be run: `source` absolute, `script` a POSIX path inside it."""
-
-    source: Path
-    script: str
-    arguments: tuple[str, ...]
-    target: str
-    environment: Environment
-    time_limit_seconds: float | None
-    directories_to_watch: tuple[str, ...] = ()
-    default_excludes: bool = True
-    distribution: dict[str, Any] | None = None
-    resources: dict[str, Any] | None = None
-    priority: int = 0
-
-    def as_document(self) -> dict[str, Any]:
-        """The job as plain values, as the ledger keeps it."""
-        # Said only where it is not as usual, so that an ordinary run has the bytes that it always had.
-        unusual: dict[str, Any] = {} if self.default_excludes else {"default_excludes": False}
-        more = {"distribution": self.distribution, "resources": self.resources, "priority": self.priority}
-        unusual |= {name: value for name, value in more.items() if value}
-        return {
-            "source_directory": str(self.source),
-            "script": self.script,
-            "arguments": list(self.arguments),
-            "target": self.target,
-            "environment": self.environment.as_document(),
-            "interpreter": self.environment.interpreter(),
-            "max_run_duration_seconds": self.time_limit_seconds,
-            "directories_to_watch": list(self.directories_to_watch),
-            **unusual,
-        }
+    def _checked_script(self, source: Path, path: str | None) -> dict[str, Any]:
+        given = self.run_config.script if self.script is None else self.script
+        arguments = self.run_config.arguments if self.arguments is None else self.arguments
+        script = checked_script(source, given)
+        launcher = words_before(source / script)
+        if launcher is not None and path is not None:
+            check_runnable(source / script, launcher, source, path)
+        return {"script": script, "arguments": checked_arguments(arguments), "launcher": launcher}
 
 
-def _checked_source(given: str | os.PathLike[str]) -> Path:
-    source = Path(given).absolute()
-    if not source.is_dir():
-        raise BadConfig(
-            f"the source directory {source} {'is not a folder' if source.exists() else 'does not exist'}",
-            next_step="give the folder that holds the script as source_directory (onrecord run --source DIR)",
-            field="source_directory",
-        )
-    # `..` and links are resolved once, so that the same folder always has the same name in the history.
-    return source.resolve()
+# Settings that have another name in a run configuration.
+_IN_RUN_CONFIG = {
+    "compute_target": "target",
+    "distributed_job_config": "communicator",
+    "directories_to_watch": "history.directories_to_watch",
+}
 
 
-def _checked_script(source: Path, given: str | os.PathLike[str] | None) -> str:
-    if given is None or not os.fspath(given):
-        raise BadConfig(
-            "there is no script to run", next_step="ScriptRunConfig(..., script='train.py')", field="script"
-        )
-    script = source / given
-    resolved = script.resolve()
-    if not resolved.is_relative_to(source):
-        raise BadConfig(
-            f"the script {script} lies outside the source directory {source}",
-            why="only the source directory is snapshotted, so a script beside it could not be run again",
-            next_step="move the script inside, or name a source directory that holds it",
-            field="script",
-        )
-    if not resolved.is_file():
-        raise BadConfig(
-            f"there is no script {os.fspath(given)} in {source}",
-            why="it is a folder" if resolved.is_dir() else _near_names(script, source),
-            next_step="give the script's path relative to the source directory",
-            field="script",
-        )
-    return Path(os.path.normpath(script)).relative_to(source).as_posix()
+def _both(other: str) -> BadConfig:
+    return BadConfig(
+        f"the job has both a command and {'a script' if other == 'script' else other}",
+        why="a command says all of what is run: the program and its arguments",
+        next_step="command=['python', 'train.py', '--alpha', 0.03], or script= and arguments= without a command",
+        field="command",
+    )
 
 
-def _near_names(script: Path, source: Path) -> str:
-    from difflib import get_close_matches
-
-    try:
-        names = [path.name for path in script.parent.iterdir() if path.is_file()]
-    except OSError:
-        return ""
-    near = get_close_matches(script.name, names)
-    return f"did you mean {' or '.join(near)}?" if near else ""
-
-
-def _check_interpreter(environment: Environment, source: Path) -> None:
-    """Refuse an interpreter that the script could not be started with, as far as that can be told beforehand."""
-    given = environment.interpreter()
-    if "/" in given:
-        # The script is started in its copy of the source, where a relative path begins.
-        path = source / given
-        problem = "it is a folder" if path.is_dir() else "" if os.access(path, os.X_OK) else "it is not executable"
-        problem = problem if path.exists() else "there is no such file"
-    else:
-        import shutil
-
-        folders = environment.environment_variables.get("PATH", os.environ.get("PATH", os.defpath))
-        problem = "" if shutil.which(given, path=folders) else "no program of this name is on the PATH"
-    if problem:
-        raise BadConfig(
-            f"the interpreter {given} cannot run the script",
-            why=problem,
-            next_step="name an interpreter, or the folder that `python -m venv` made (onrecord run --env PYTHON)",
-            field="environment",
-        )
-
-
-def _checked_arguments(given: Sequence[object] | None) -> tuple[str, ...]:
-    if isinstance(given, str | bytes):
-        raise BadConfig(
-            "arguments is one text",
-            why="arguments are passed one by one, without a shell that would split them",
-            next_step=f"arguments={given.split()!r}",
-            field="arguments",
-        )
-    arguments = tuple(str(item) for item in given or ())
-    for argument in arguments:
-        if "\0" in argument:
-            raise BadConfig(
-                f"the argument {argument!r} holds a NUL character",
-                why="no program can be given one",
-                next_step="write it to a file and pass the file's name",
-                field="arguments",
-            )
-    return arguments
-
-
-def _checked_limit(given: float | None) -> float | None:
-    if given is None:
-        return None
-    if isinstance(given, bool) or not isinstance(given, int | float) or not given > 0:
-        raise BadConfig(
-            f"max_run_duration_seconds is {given!r}",
-            why="a run's time limit is a number of seconds above 0, or None for no limit",
-            next_step="max_run_duration_seconds=600",
-            field="max_run_duration_seconds",
-        )
-    return float(given) if given != float("inf") else None
-
-
-def _checked_priority(given: int) -> int:
-    if isinstance(given, bool) or not isinstance(given, int):
-        raise BadConfig(
-            f"priority is {given!r}", why="it is a whole number; greater starts first", next_step="priority=1",
-            field="priority",
-        )  # fmt: skip
-    return given
-
-
-def _checked_folders(given: Sequence[str]) -> tuple[str, ...]:
-    folders = tuple(os.path.normpath(folder) for folder in ((given,) if isinstance(given, str) else given))
-    for folder in folders:
-        if folder in (".", "") or folder.startswith("..") or Path(folder).is_absolute():
-            raise BadConfig(
-                f"{folder!r} cannot be kept",
-                why="only folders below the script's working folder can: the source itself is in the snapshot",
-                next_step="directories_to_watch=['checkpoints'] (onrecord run --keep checkpoints)",
-                field="directories_to_watch",
-            )
-    return folders
+def _checked_resume(given: object) -> Run | str | None:
+    if given is None or (isinstance(given, str) and given) or hasattr(given, "workspace"):
+        return cast("Run | str | None", given)
+    raise BadConfig(
+        f"resume_from is {given!r}",
+        why="it is a run of the same workspace, or its id",
+        next_step="resume_from=experiment.submit(…), or resume_from='@last' (onrecord run --resume-from RUN)",
+        field="resume_from",
+    )

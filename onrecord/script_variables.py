@@ -2,3 +2,6 @@
 
 RUN_ID = "ONRECORD_RUN_ID"
 EXPERIMENT = "ONRECORD_EXPERIMENT"
+# The folder with the outputs of the run that this one goes on from; and Azure ML's name for it.
+RESUME_FROM = "ONRECORD_RESUME_FROM"
+DATA_REFERENCE = "AZUREML_DATAREFERENCE_MODEL_LOCATION"

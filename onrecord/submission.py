@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import attrs
+
 from onrecord.compute_target import ComputeTarget, target_named
 from onrecord.conductor_process import FIRST, FIRST_IN_BUILT, ConductorProcess, take_lock
 from onrecord.errors import OnRecordError
@@ -67,7 +69,16 @@ def submit(
     if parent is not None:
         workspace.query.run(parent)
     asked = _Asked(experiment, name, dict(tags or {}), parent, fail_if_child_fails)
+    if job.resume_from is not None:
+        from onrecord.resuming import run_to_resume
+
+        job = attrs.evolve(job, resume_from=run_to_resume(workspace, job.resume_from))
     target = target_named(workspace, job.target)
+    if job.hosts or target.hosts:
+        from onrecord.job_hosts import placed
+
+        on_hosts = placed(job.distribution, job.hosts, target, job.environment.needs_build())
+        job = attrs.evolve(job, distribution=on_hosts)
     refuse_what_never_fits(target, job.as_document())
     workspace.journal.database.writable()
     run_id = encode(new_id(time.time_ns() // 1_000_000, os.urandom(10)))
@@ -143,15 +154,24 @@ def _start_conductor(workspace: Workspace, run_id: str, folder: RunFolder, place
 
 
 def _check_script_is_in(workspace: Workspace, snapshot: Snapshot, job: CheckedConfig) -> None:
-    wanted = os.fsencode(job.script)
-    if not any(entry.path == wanted for entry in walk_snapshot(workspace.store, snapshot.snapshot_id)):
-        raise BadConfig(
-            f"the script {job.script} is left out of the snapshot of {job.source}",
-            why="the rules in .amlignore or .gitignore, or the built-in ones (outputs/, logs/, virtual environments,"
-            " .git …), leave it out, so the run would not have it",
-            next_step=f"add the line !{job.script} to {job.source / '.amlignore'}, or move the script",
-            field="script",
-        )
+    if job.command is None:
+        name, kind = job.script, "script"
+    elif "/" in job.command and not job.shell and not os.path.isabs(job.command):  # noqa: PTH117 - a text, not a path
+        name, kind = os.path.normpath(job.command), "command"
+    else:
+        return
+    wanted = os.fsencode(name)
+    if name.startswith("..") or any(
+        entry.path == wanted for entry in walk_snapshot(workspace.store, snapshot.snapshot_id)
+    ):
+        return
+    raise BadConfig(
+        f"the {kind} {name} is left out of the snapshot of {job.source}",
+        why="the rules in .amlignore or .gitignore, or the built-in ones (outputs/, logs/, virtual environments,"
+        " .git …), leave it out, so the run would not have it",
+        next_step=f"add the line !{name} to {job.source / '.amlignore'}, or move the {kind}",
+        field=kind,
+    )
 
 
 def _record(

@@ -21,20 +21,18 @@ from onrecord.cli.duration import Duration
 from onrecord.cli.environment_argument import environment_named
 from onrecord.cli.foreground import stream
 from onrecord.cli.progress import files_progress_of
+from onrecord.cli.run_job import RunCommand, apply, distribution, host_names, job_of, resources
 from onrecord.cli.text import counted, narrate, printable, size
 from onrecord.compute_target import target_named
-from onrecord.distributed import Distribution, MpiConfiguration, PyTorchConfiguration, TensorflowConfiguration
 from onrecord.documents import run_document
 from onrecord.executors.registry import executor_named
 from onrecord.experiment import Experiment, checked_experiment_name
-from onrecord.resources import Resources
 from onrecord.run import Run
-from onrecord.script_run_config import MAX_DURATION_SECONDS_DEFAULT, ScriptRunConfig
 from onrecord.tag_names import checked_tags
 from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(cls=RunCommand, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("-e", "--experiment", help="The experiment to run under (default: the source folder's name).")
 @click.option("-n", "--name", default="", help="A name for this run.")
 @click.option("-t", "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Tag the run; repeatable.")
@@ -44,14 +42,23 @@ from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
     help="An interpreter or virtual environment, requirements.txt, pyproject.toml, pylock.toml, a conda file, or the"
     " NAME[:VERSION] of an environment (default: this interpreter).",
 )
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A job as ScriptRunConfig.save wrote it, in YAML; what is given here wins.",
+)
+@click.option("--command", "shell_text", metavar="TEXT", help="Run TEXT by /bin/sh instead of a script.")
+@click.option("--resume-from", metavar="RUN", help="Give the script the outputs of this run: --resume-from FOLDER.")
 @click.option("--source", type=click.Path(path_type=Path), help="The folder to snapshot (default: the current one).")
 @click.option("--target", help="The compute target (default: local).")
 @click.option("--nproc", type=click.IntRange(1), metavar="N", help="Run the script in N processes at once.")
 @click.option("--distributed", type=click.Choice(["mpi", "torch", "tf"]), help="How they meet (default: torch).")
-@click.option("--priority", type=int, default=0, metavar="N", help="Start before waiting runs with a lower one.")
+@click.option("--hosts", metavar="A,B", help="Run the processes on these hosts, over ssh: a, b:2222, user@c.")
+@click.option("--priority", type=int, metavar="N", help="Start before waiting runs with a lower one.")
 @click.option("--cores", type=float, metavar="N", help="Cores it takes of a target with limits (default: 1).")
-@click.option("--memory", default="0", metavar="SIZE", help="Memory it takes of a target with limits: 8GB.")
-@click.option("--gpus", type=int, default=0, metavar="N", help="GPUs it takes of a target with limits.")
+@click.option("--memory", metavar="SIZE", help="Memory it takes of a target with limits: 8GB.")
+@click.option("--gpus", type=int, metavar="N", help="GPUs it takes of a target with limits.")
 @click.option("--timeout", type=Duration(), metavar="TIME", help="End the run after this long: 90s, 15m, 2h.")
 @click.option("-k", "--keep", multiple=True, metavar="FOLDER", help="Record this folder besides outputs and logs.")
 @click.option("--fail-if-child-fails", is_flag=True, help="Fail where a run that SCRIPT submits as its child fails.")
@@ -60,21 +67,27 @@ from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 @rehash_option
 @click.option("-d", "--detach", is_flag=True, help="Return at once and print the run's id.")
 @json_option
-@click.argument("script")
+@click.argument("script", required=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
+@click.pass_context
 def command(
+    context: click.Context,
     experiment: str | None,
     name: str,
     tags: tuple[str, ...],
     env: str | None,
+    config: Path | None,
+    shell_text: str | None,
+    resume_from: str | None,
     source: Path | None,
     target: str | None,
     nproc: int | None,
     distributed: str | None,
-    priority: int,
+    hosts: str | None,
+    priority: int | None,
     cores: float | None,
-    memory: str,
-    gpus: int,
+    memory: str | None,
+    gpus: int | None,
     timeout: float | None,
     keep: tuple[str, ...],
     fail_if_child_fails: bool,
@@ -83,38 +96,40 @@ def command(
     rehash: bool,
     detach: bool,
     as_json: bool,
-    script: str,
+    script: str | None,
     arguments: tuple[str, ...],
 ) -> int:
-    """Run SCRIPT with ARGS from a snapshot of the source folder, and keep everything about it.
+    """Run SCRIPT with ARGS, or after -- any PROGRAM, from a snapshot of the source folder; keep everything about it.
 
+    In ARGS $NAME and ${NAME} of the run's own environment variables are replaced, in each process by its own.
     The script's output is passed on untouched and its exit code becomes this command's. The run goes on
     if this command is killed or its terminal closed.
     """
-    folder, inside = _source_and_script(source, script)
-    config = ScriptRunConfig(
-        folder,
-        inside,
-        list(arguments),
+    job = job_of(context, config, source, script, arguments, shell_text)
+    apply(
+        job,
         compute_target=target,
         environment=environment_named(env),
-        max_run_duration_seconds=timeout or MAX_DURATION_SECONDS_DEFAULT,
-        distributed_job_config=_distribution(nproc, distributed),
-        resources=Resources(cores, 0 if memory == "0" else memory, gpus),
+        max_run_duration_seconds=timeout,
+        distributed_job_config=distribution(job, nproc, distributed, host_names(hosts)),
+        resources=resources(job, cores, memory, gpus),
         priority=priority,
         directories_to_watch=keep,
-        default_excludes=default_excludes,
+        resume_from=resume_from,
+        default_excludes=None if default_excludes else False,
     )
+    if hosts:
+        job.run_config.hosts = host_names(hosts)
     # Everything that can be refused is refused before a workspace is made for it.
     wanted = _tags(tags)
-    _refuse_unknown(config.checked().target)
-    chosen = checked_experiment_name(experiment or _experiment_name(folder))
+    _refuse_unknown(job.checked().target)
+    chosen = checked_experiment_name(experiment or _experiment_name(Path(job.source_directory)))
     workspace = _workspace()
     warn_of_changed_history(workspace)
     workspace.recover(0)
     with files_progress_of("snapshotting") as progress:
         run = Experiment(workspace, chosen).submit(
-            config,
+            job,
             wanted,
             display_name=name,
             fail_if_child_fails=fail_if_child_fails,
@@ -143,24 +158,6 @@ def _narrate_checkpoint(workspace: Workspace) -> None:
     narrate(f"checkpoint: {described(History(workspace.journal).checkpoint())}")
 
 
-def _source_and_script(source: Path | None, script: str) -> tuple[Path, str]:
-    """The folder to snapshot and the script in it: what `python SCRIPT` would see, as far as one folder can."""
-    if source is not None:
-        inside = Path(script)
-        # Both `--source project train.py` and `--source project project/train.py` mean the same file.
-        if not (source / inside).exists() and inside.resolve().is_relative_to(source.resolve()):
-            return source, str(inside.resolve().relative_to(source.resolve()))
-        return source, script
-    here, path = Path.cwd(), Path(script).absolute()
-    if not path.is_relative_to(here):
-        narrate(printable(f"the source folder is {path.parent}, where the script is (--source chooses another)"))
-        return path.parent, path.name
-    if here in (Path.home(), Path(here.anchor)) and path.parent != here:
-        narrate(printable(f"the source folder is {path.parent}, not all of {here} (--source chooses another)"))
-        return path.parent, path.name
-    return here, script
-
-
 def _refuse_unknown(target: str) -> None:
     try:
         workspace = Workspace.from_config()
@@ -168,17 +165,6 @@ def _refuse_unknown(target: str) -> None:
         executor_named(target)
     else:
         target_named(workspace, target)
-
-
-def _distribution(processes: int | None, scheme: str | None) -> Distribution | None:
-    if processes is None and scheme is None:
-        return None
-    count = processes or 1
-    if scheme == "mpi":
-        return MpiConfiguration(count)
-    if scheme == "tf":
-        return TensorflowConfiguration(count, 0)
-    return PyTorchConfiguration("Gloo", count)
 
 
 def _workspace() -> Workspace:

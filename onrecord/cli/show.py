@@ -40,7 +40,11 @@ def _print(run: Run) -> None:
     definition = details["runDefinition"]
     status = status_of(run.workspace, row)
     print(f"{style.bold(printable(run.display_name))}  {style.status(status)}")
-    words = [definition.get("script", ""), *definition.get("arguments", [])]
+    what = definition.get("command") or definition.get("script", "")
+    words = [*definition.get("launcher", []), what, *definition.get("arguments", [])]
+    resumed = definition.get("resume_from", "")
+    # Whatever else runs a script is part of the command.
+    interpreter = "" if {"command", "launcher"} & set(definition) else definition.get("interpreter", "")
     ended = f"exit code {row.exit_code}" if row.exit_code is not None else ""
     facts = [
         ("run", row.run_id),
@@ -48,8 +52,9 @@ def _print(run: Run) -> None:
         *([("parent", _parent(run, row.parent))] if row.parent else []),
         *_custody(run),
         ("command", printable(" ".join(words)) or "-"),
+        *([("resumed", printable(resumed))] if resumed else []),
         ("source", printable(definition.get("source_directory", "")) or "-"),
-        ("interpreter", printable(definition.get("interpreter", "")) or "-"),
+        ("interpreter", printable(interpreter) or "-"),
         ("snapshot", row.snapshot_id or "-"),
         ("created", local_time(row.created_at)),
         ("started", local_time(row.started_at)),

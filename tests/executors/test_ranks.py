@@ -30,10 +30,28 @@ def logs_of(folder: Path) -> dict[str, str]:
 
 
 def test_only_names_that_are_known_are_replaced() -> None:
-    known = {"RANK": "3", "EMPTY": ""}
-    given = ["--rank=$RANK", "${RANK}$RANK", "$EMPTY", "$OTHER", "a$", "$5", "$$", "${RANK", "plain", "${{inputs.x}}"]
-    expected = ["--rank=3", "33", "", "$OTHER", "a$", "$5", "$$", "${RANK", "plain", "${{inputs.x}}"]
-    assert ranks.expand(given, known) == expected
+    known = {"RANK": "3", "EMPTY": "", "DEEP": "$RANK ${RANK} $(id)", "5": "no name"}
+    table = {
+        "--rank=$RANK": "--rank=3",
+        "${RANK}$RANK": "33",
+        "$EMPTY": "",
+        "$OTHER": "$OTHER",
+        "${OTHER}x": "${OTHER}x",
+        "$DEEP": "$RANK ${RANK} $(id)",
+        "a$": "a$",
+        "$5": "$5",
+        "$$": "$$",
+        "$$RANK": "$RANK",
+        "$${RANK}": "${RANK}",
+        "$$OTHER": "$OTHER",
+        "$$$RANK": "$$RANK",
+        "${RANK": "${RANK",
+        "$RANKS": "$RANKS",
+        "$(id) `id` *": "$(id) `id` *",
+        "plain": "plain",
+        "${{inputs.x}}": "${{inputs.x}}",
+    }
+    assert ranks.expand(list(table), known) == list(table.values())
 
 
 def test_processes_are_shared_out_among_nodes_in_order() -> None:
@@ -45,9 +63,11 @@ def test_processes_are_shared_out_among_nodes_in_order() -> None:
 
 
 def test_a_cluster_without_parameter_servers_does_not_name_them() -> None:
-    (worker,) = ranks.tensorflow_ranks(1, 0, [1000])
+    (worker,) = ranks.tensorflow_ranks(1, 0, ["127.0.0.1:1000"])
     assert json.loads(worker.variables["TF_CONFIG"])["cluster"] == {"worker": ["127.0.0.1:1000"]}
-    told = [json.loads(rank.variables["TF_CONFIG"]) for rank in ranks.tensorflow_ranks(2, 1, [1, 2, 3])]
+    told = [
+        json.loads(rank.variables["TF_CONFIG"]) for rank in ranks.tensorflow_ranks(2, 1, ["a:1", "b:2", "127.0.0.1:3"])
+    ]
     assert [entry["task"] for entry in told] == [
         {"type": "worker", "index": 0},
         {"type": "worker", "index": 1},

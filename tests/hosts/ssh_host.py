@@ -81,3 +81,13 @@ def _write_settings(folder: Path, port: int) -> None:
         f"  IdentityFile {folder}/user_key\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n"
         "  GlobalKnownHostsFile /dev/null\n  StrictHostKeyChecking yes\n  BatchMode yes\n"
     )
+
+
+def named(folder: Path, hosts: dict[str, SshHost]) -> str:
+    """One ssh, as a text, that reaches several of them by names; its settings go into `folder`."""
+    settings = folder / "ssh_config"
+    texts = [
+        (host.folder / "ssh_config").read_text().replace(f"Host {NAME}", f"Host {name}") for name, host in hosts.items()
+    ]
+    settings.write_text("".join(texts))
+    return shlex.join(["ssh", "-F", str(settings)])
