@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onrecord.ledger.events import Series
     from onrecord.ledger.filter_sql import Compiler
     from onrecord.ledger.filter_tree import Field, Filter
+    from onrecord.ledger.resources import ResourceRow
 
 # Rows are named tuples, not attrs classes: a list of runs then imports no attrs, 15 to 20 ms of its time.
 # The version of `run.submitted` that `config` understands, as events.py has it.
@@ -400,6 +401,18 @@ class Query:
         from onrecord.ledger import series
 
         return series.downsampled(self._journal, run_id, name, buckets, series.Steps(from_step, to_step))
+
+    def resources(self, run_id: str) -> ResourceRow | None:
+        """What the run's processes used in sum; None where nothing of it is on record."""
+        from onrecord.ledger.resources import summary_of
+
+        return summary_of(self._journal, run_id)
+
+    def resource_samples(self, run_id: str) -> Mapping[str, list[int | None]]:
+        """Every look at what they used: `times` and one list a quantity, as `run.resources` names and counts them."""
+        from onrecord.ledger.resources import samples_of
+
+        return samples_of(self._journal, run_id)
 
     def spool_position(self, run_id: str) -> int:
         """How many bytes of the run's spool are in the ledger."""
