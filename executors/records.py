@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from onrecord.executors.control_group import is_ours
 from onrecord.executors.protocol import REASONS, Ended, Launch, Started
 
 LOCK = "supervisor.lock"
@@ -112,6 +113,12 @@ def read_supervisor(control: Path) -> Supervisor | None:
     if found is None:
         found = _identity((_read_json(control / STARTED) or {}).get("supervisor"))
     return Supervisor(*found) if found else None
+
+
+def read_group(control: Path) -> Path | None:
+    """The script's own control group, where its supervisor could make one."""
+    recorded = (_read_json(control / STARTED) or _read_json(control / STARTING) or {}).get("group")
+    return Path(recorded) if isinstance(recorded, str) and is_ours(recorded) else None
 
 
 def read_exit(control: Path) -> Ended | None:

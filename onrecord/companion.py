@@ -37,6 +37,7 @@ from onrecord.missing_file import missing_file_hint
 from onrecord.outcome import last_event, last_words
 from onrecord.patience import patiently, say
 from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, executor_of, needs_build, start_script
+from onrecord.resource_sampling import ResourceSampling
 from onrecord.script_environment import environment_of
 from onrecord.unkept import unkept_warning
 from onrecord.working_copy import give_up_copies, is_given_up
@@ -241,6 +242,8 @@ class Companion:
                 ingest(self._workspace.journal, self._run_id, self._folder.spool)
                 self._spool_size = size
             self._watched().look()
+            if self._started is not None:
+                self._resources.look(self._started)
         except (OnRecordError, OSError) as problem:
             # No room now: the script goes on, and the last look takes what is still missing.
             say(f"{problem}\n")
@@ -278,6 +281,10 @@ class Companion:
             ended_at=ended.at,
             survivors_ended=ended.survivors_killed,
         )
+        try:
+            self._resources.finish(ended)
+        except (OnRecordError, OSError) as problem:
+            say(f"{problem}\n")
         if ended.started is not None and self._status() not in (FINALIZING, *TERMINAL):
             try:
                 self._append([finalizing])
@@ -429,6 +436,15 @@ class Companion:
     @cached_property
     def _executor(self) -> Executor:
         return executor_of(self._workspace, self._config["target"])
+
+    @cached_property
+    def _resources(self) -> ResourceSampling:
+        def given() -> tuple[int, ...]:
+            from onrecord.waiting_runs import gpus_of
+
+            return gpus_of(self._workspace, self._run_id, self._config)
+
+        return ResourceSampling(self._append, self._control, given)
 
     def _tell_truth(self) -> None:
         if self._answer >= 0:
