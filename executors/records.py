@@ -149,6 +149,11 @@ def encode_exit(ended: Ended) -> bytes:
     return json.dumps({"version": 1, **ended._asdict(), "started": started}, allow_nan=False).encode() + b"\n"
 
 
+def encode_identity(process: Started) -> bytes:
+    """The line that `read_started` and `read_supervisor` read."""
+    return json.dumps({"version": 1, **process._asdict()}).encode() + b"\n"
+
+
 def read_order(control: Path) -> Order | None:
     """Token and log files of the launch; files that moved along with the control folder are found there."""
     path = control / LAUNCH

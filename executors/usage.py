@@ -87,7 +87,7 @@ class Meter:
                 return [*processes_of(self._group), *([self._supervisor] if self._supervisor else [])]
             except OSError:
                 self._group = None
-        return list(_descendants(self._supervisor or self._pid))
+        return list(descendants(self._supervisor or self._pid))
 
     def _through_psutil(self) -> Usage | None:
         import psutil
@@ -145,7 +145,7 @@ def _content(path: str) -> bytes | None:
         os.close(fd)
 
 
-def _descendants(root: int) -> Iterator[int]:
+def descendants(root: int) -> Iterator[int]:
     """The process and everything below it: asked of the kernel where it was built to say (CONFIG_PROC_CHILDREN),
     else found in one pass over all processes."""
     if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):  # noqa: PTH110 - asked at every look

@@ -16,7 +16,7 @@ from typing import Any
 from onrecord.capture import Capture
 from onrecord.errors import OnRecordError
 from onrecord.executors.errors import NothingStarted
-from onrecord.executors.protocol import Ended, Executor, Launch, Progress, Started, Waiting
+from onrecord.executors.protocol import Ended, Executor, Launch, Progress, Started, Waiting, capabilities_of
 from onrecord.ingest import has_more, ingest, size_of
 from onrecord.inventory import NAME as INVENTORY
 from onrecord.inventory import Inventory, ask_for_inventory
@@ -128,6 +128,11 @@ class Companion:
             return False
         if status == CANCEL_REQUESTED:
             self._end(RunCanceled(message="it was canceled before its script started"))
+            return False
+        if not capabilities_of(self._executor).start:
+            # It was to be started by whoever submitted it, and runs nowhere else.
+            message = "the process that was to run it inline ended before its script started"
+            self._end(RunFailed(error={"code": "Lost", "message": message}))
             return False
         try:
             self._append(self._preparing(status))
@@ -242,7 +247,7 @@ class Companion:
                 ingest(self._workspace.journal, self._run_id, self._folder.spool)
                 self._spool_size = size
             self._watched().look()
-            if self._started is not None:
+            if self._started is not None and capabilities_of(self._executor).resources:
                 self._resources.look(self._started)
         except (OnRecordError, OSError) as problem:
             # No room now: the script goes on, and the last look takes what is still missing.

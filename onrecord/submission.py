@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from onrecord.compute_target import ComputeTarget, target_named
-from onrecord.conductor_process import FIRST, FIRST_IN_BUILT, ConductorProcess, take_lock
+from onrecord.conductor_process import FIRST, FIRST_IN_BUILT, NEXT, ConductorProcess, take_lock
 from onrecord.errors import OnRecordError
+from onrecord.executors.registry import INLINE
 from onrecord.git_facts import GitFacts, read_git_facts
 from onrecord.layout import RunFolder
 from onrecord.ledger.events import FileRecorded, RunQueued, RunSubmitted
@@ -45,16 +46,23 @@ def submit(
     """Put a run on record and start its conductor; returns the run's id and the snapshot it runs from.
 
     The conductor's interpreter starts while the source is snapshotted, and waits for the run to be in
-    the ledger. `rehash` and `progress` as `snapshot_of` takes them. Raises BadConfig, UnknownTarget, the
+    the ledger. An inline run has ended when this returns; of one that Ctrl-C ended, KeyboardInterrupt is raised after
+    that is on record. `rehash` and `progress` as `snapshot_of` takes them. Raises BadConfig, UnknownTarget, the
     snapshot's and the ledger's errors; then there is no run.
     """
     job = config.checked()
     target = target_named(workspace, job.target)
     refuse_what_never_fits(target, job.as_document())
+    is_inline = target.executor == INLINE
+    if is_inline:
+        from onrecord.inline_run import refuse_what_cannot_be_inline
+
+        refuse_what_cannot_be_inline(job)
     workspace.journal.database.writable()
     run_id = encode(new_id(time.time_ns() // 1_000_000, os.urandom(10)))
     folder = workspace.layout.run(run_id)
-    place = FIRST_IN_BUILT if job.environment.needs_build() else FIRST
+    # The script of an inline run is started here: its conductor only goes with it.
+    place = NEXT if is_inline else FIRST_IN_BUILT if job.environment.needs_build() else FIRST
     conductor = _start_conductor(workspace, run_id, folder, place)
     try:
         facts = _GitQuestion(job.source)
@@ -71,7 +79,11 @@ def submit(
     if place == FIRST_IN_BUILT:
         # Whoever waits for the run follows it.
         folder.notes.touch()
-    if may_start:
+    if is_inline:
+        from onrecord.inline_run import run_inline
+
+        run_inline(workspace, run_id, conductor)
+    elif may_start:
         conductor.go()
     else:
         conductor.dismiss()

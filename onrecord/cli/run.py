@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 
 import click
@@ -19,13 +21,13 @@ from onrecord.cli.common import (
 )
 from onrecord.cli.duration import Duration
 from onrecord.cli.environment_argument import environment_named
-from onrecord.cli.foreground import stream
+from onrecord.cli.foreground import conclude, stream
 from onrecord.cli.progress import files_progress_of
 from onrecord.cli.text import counted, narrate, printable, size
 from onrecord.compute_target import target_named
 from onrecord.distributed import Distribution, MpiConfiguration, PyTorchConfiguration, TensorflowConfiguration
 from onrecord.documents import run_document
-from onrecord.executors.registry import executor_named
+from onrecord.executors.registry import INLINE, executor_named
 from onrecord.experiment import Experiment, checked_experiment_name
 from onrecord.resources import Resources
 from onrecord.run import Run
@@ -110,7 +112,10 @@ def command(
     workspace = _workspace()
     warn_of_changed_history(workspace)
     workspace.recover(0)
-    with files_progress_of("snapshotting") as progress:
+    inline = target_named(workspace, config.compute_target or "local").executor == INLINE
+    if inline and detach:
+        raise click.UsageError("An inline run is run by this very command: leave out --detach, or --target inline.")
+    with files_progress_of("snapshotting") as progress, _output_of(inline and as_json):
         run = Experiment(workspace, chosen).submit(config, wanted, display_name=name, rehash=rehash, progress=progress)
     _narrate_submit(run, chosen)
     if detach:
@@ -119,12 +124,17 @@ def command(
         else:
             print(run.id)
         return exit_codes.OK
-    code = stream(run, script_output_to_stderr=as_json)
+    code = conclude(run) if inline else stream(run, script_output_to_stderr=as_json)
     if checkpoint:
         _narrate_checkpoint(workspace)
     if as_json:
         print_json(_document(run))
     return code
+
+
+def _output_of(to_stderr: bool) -> AbstractContextManager[object]:
+    """Where an inline script prints: JSON needs stdout for itself."""
+    return redirect_stdout(sys.stderr) if to_stderr else nullcontext()
 
 
 def _narrate_checkpoint(workspace: Workspace) -> None:
