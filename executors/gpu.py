@@ -58,7 +58,7 @@ class GpuMeter:
 
     def _open(self) -> None:
         try:
-            import pynvml
+            import pynvml  # type: ignore[import-untyped]
         except ImportError:
             return
         self._library = pynvml

@@ -116,10 +116,12 @@ class InlineExecutor(LocalExecutor):
         except FileExistsError:
             raise AlreadyStarted.in_folder(launch.control) from None
         if records.exists(launch.control / records.STOP):
-            return self._end(launch, Ended("stopped", None, None, "stopped before it was started", None, now))
+            self._end(launch, Ended("stopped", None, None, "stopped before it was started", None, now))
+            return None
         problem = _why_not(launch)
         if problem:
-            return self._end(launch, Ended("not_started", None, None, problem, None, now))
+            self._end(launch, Ended("not_started", None, None, problem, None, now))
+            return None
         durable.replace(launch.control / records.STARTED, identity)
         if self._begun is not None:
             self._begun()

@@ -61,27 +61,52 @@ def _flush(stream: Any) -> None:
 
 
 class _Bytes(io.RawIOBase):
-    """Bytes to a log file and to another stream."""
+    """Bytes to a log file, and to where they went before: also, or only once the script has ended.
 
-    def __init__(self, log: int, other: Any) -> None:
-        self._log = log
-        self._other = other
+    What the script leaves holding its stream, such as a handler of `logging`, can go on writing.
+    """
+
+    def __init__(self, path: Path, before: TextIO, also: bool) -> None:
+        self.log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._before = before
+        self._also = also
 
     def write(self, data: Any) -> int:
         piece = bytes(data)
-        _write_all(self._log, piece)
-        self._other.write(piece)
-        self._other.flush()
+        if self.log >= 0:
+            _write_all(self.log, piece)
+        if self._also or self.log < 0:
+            # What a notebook or pytest put there takes text.
+            self._before.write(piece.decode("utf-8", "backslashreplace"))
+            self._before.flush()
         return len(piece)
+
+    def release(self) -> None:
+        """The script has ended."""
+        os.close(self.log)
+        self.log = -1
 
     def writable(self) -> bool:
         return True
 
     def isatty(self) -> bool:
-        return bool(self._other.isatty())
+        return self._also and self._before.isatty()
 
     def fileno(self) -> int:
-        return int(self._other.fileno())
+        return self._before.fileno() if self._also or self.log < 0 else self.log
+
+
+class _ThroughBuffer(io.BufferedWriter):
+    """Nothing is kept back: whoever writes bytes to `sys.stdout.buffer` sees them at once."""
+
+    def write(self, data: Any) -> int:
+        written = super().write(data)
+        self.flush()
+        return written
+
+
+def _text(raw: _Bytes) -> TextIO:
+    return io.TextIOWrapper(_ThroughBuffer(raw), encoding="utf-8", errors="backslashreplace", write_through=True)
 
 
 class _Both:
@@ -89,17 +114,11 @@ class _Both:
 
     def __init__(self, path: Path, before: TextIO, number: int) -> None:
         del number
-        self._log = _opened(path)
-        self.text: TextIO = io.TextIOWrapper(
-            _Bytes(self._log, before.buffer),  # type: ignore[arg-type]
-            encoding=before.encoding,
-            errors="backslashreplace",
-            write_through=True,
-        )
+        self._raw = _Bytes(path, before, also=True)
+        self.text = _text(self._raw)
 
     def close(self) -> None:
-        self.text.detach()
-        os.close(self._log)
+        self._raw.release()
 
 
 class _File:
@@ -108,15 +127,13 @@ class _File:
     def __init__(self, path: Path, before: TextIO, number: int) -> None:
         _flush(before)
         self._number = number
-        self._log = _opened(path)
+        self._raw = _Bytes(path, before, also=False)
+        self.text = _text(self._raw)
         self._reader = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         os.lseek(self._reader, 0, os.SEEK_END)
         self._kept = _duplicated(number)
-        os.dup2(self._log, number)
+        os.dup2(self._raw.log, number)
         self._write = _writer_to(before, number, self._kept)
-        self.text: TextIO = open(  # noqa: SIM115 - closed with the run
-            self._log, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
-        )
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._pass_on, name="onrecord-echo", daemon=True)
         self._thread.start()
@@ -128,7 +145,8 @@ class _File:
             os.close(self._number)
         self._over.set()
         self._thread.join()
-        for fd in (self._reader, self._log, self._kept):
+        self._raw.release()
+        for fd in (self._reader, self._kept):
             if fd >= 0:
                 os.close(fd)
 
@@ -159,10 +177,6 @@ def _writer_to(before: Any, number: int, kept: int) -> Callable[[bytes], object]
         before.flush()
 
     return write
-
-
-def _opened(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
 def _duplicated(number: int) -> int:

@@ -1,4 +1,4 @@
-"""A run whose script is run by the process that submits it, while a conductor of its own goes with it as with any other.
+"""A run whose script is run by the process that submits it, while a conductor goes with it as with any other.
 
 The conductor is a process of its own here too: it puts on record that the script runs, takes in metrics and files,
 passes on a request to cancel, and tells the truth when this process dies in the middle.

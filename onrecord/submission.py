@@ -42,12 +42,13 @@ def submit(
     tags: Mapping[str, str] | None = None,
     rehash: bool = False,
     progress: Progress | None = None,
+    before_inline: Callable[[str, Snapshot], object] | None = None,
 ) -> tuple[str, Snapshot]:
     """Put a run on record and start its conductor; returns the run's id and the snapshot it runs from.
 
     The conductor's interpreter starts while the source is snapshotted, and waits for the run to be in
     the ledger. An inline run has ended when this returns; of one that Ctrl-C ended, KeyboardInterrupt is raised after
-    that is on record. `rehash` and `progress` as `snapshot_of` takes them. Raises BadConfig, UnknownTarget, the
+    that is on record; `before_inline` is called with the run before its script runs. `rehash` and `progress` as `snapshot_of` takes them. Raises BadConfig, UnknownTarget, the
     snapshot's and the ledger's errors; then there is no run.
     """
     job = config.checked()
@@ -82,6 +83,8 @@ def submit(
     if is_inline:
         from onrecord.inline_run import run_inline
 
+        if before_inline is not None:
+            before_inline(run_id, snapshot)
         run_inline(workspace, run_id, conductor)
     elif may_start:
         conductor.go()

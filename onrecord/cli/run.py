@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from contextlib import ExitStack, nullcontext, redirect_stdout
 from pathlib import Path
 
 import click
@@ -32,6 +32,7 @@ from onrecord.experiment import Experiment, checked_experiment_name
 from onrecord.resources import Resources
 from onrecord.run import Run
 from onrecord.script_run_config import MAX_DURATION_SECONDS_DEFAULT, ScriptRunConfig
+from onrecord.snapshot.take import Snapshot
 from onrecord.tag_names import checked_tags
 from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 
@@ -112,19 +113,24 @@ def command(
     workspace = _workspace()
     warn_of_changed_history(workspace)
     workspace.recover(0)
-    inline = target_named(workspace, config.compute_target or "local").executor == INLINE
-    if inline and detach:
-        raise click.UsageError("An inline run is run by this very command: leave out --detach, or --target inline.")
-    with files_progress_of("snapshotting") as progress, _output_of(inline and as_json):
+    if target_named(workspace, config.compute_target or "local").executor == INLINE:
+        if detach:
+            raise click.UsageError("An inline run is run by this very command: leave out --detach, or --target inline.")
+        run = _run_inline(workspace, chosen, config, wanted, name, rehash, as_json)
+        return _concluded(workspace, run, conclude(run), checkpoint, as_json)
+    with files_progress_of("snapshotting") as progress:
         run = Experiment(workspace, chosen).submit(config, wanted, display_name=name, rehash=rehash, progress=progress)
-    _narrate_submit(run, chosen)
+    _narrate_submit(run, run.snapshot, chosen)
     if detach:
         if as_json:
             print_json(_document(run))
         else:
             print(run.id)
         return exit_codes.OK
-    code = conclude(run) if inline else stream(run, script_output_to_stderr=as_json)
+    return _concluded(workspace, run, stream(run, script_output_to_stderr=as_json), checkpoint, as_json)
+
+
+def _concluded(workspace: Workspace, run: Run, code: int, checkpoint: bool, as_json: bool) -> int:
     if checkpoint:
         _narrate_checkpoint(workspace)
     if as_json:
@@ -132,9 +138,37 @@ def command(
     return code
 
 
-def _output_of(to_stderr: bool) -> AbstractContextManager[object]:
-    """Where an inline script prints: JSON needs stdout for itself."""
-    return redirect_stdout(sys.stderr) if to_stderr else nullcontext()
+def _run_inline(
+    workspace: Workspace,
+    experiment: str,
+    config: ScriptRunConfig,
+    tags: dict[str, str],
+    name: str,
+    rehash: bool,
+    as_json: bool,
+) -> Run:
+    """Run the script in this process; JSON needs stdout for itself."""
+    from onrecord.submission import submit
+
+    with ExitStack() as shown:
+        progress = shown.enter_context(files_progress_of("snapshotting"))
+
+        def before(run_id: str, snapshot: Snapshot) -> None:
+            shown.close()
+            _narrate_submit(Run(workspace, run_id), snapshot, experiment)
+
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+            run_id, _ = submit(
+                workspace,
+                experiment,
+                config,
+                name=name,
+                tags=tags,
+                rehash=rehash,
+                progress=progress,
+                before_inline=before,
+            )
+    return Run(workspace, run_id)
 
 
 def _narrate_checkpoint(workspace: Workspace) -> None:
@@ -207,8 +241,7 @@ def _document(run: Run) -> dict[str, object]:
     return run_document(run.workspace, query.run(run.id), query.tags(run.id)[run.id], run.get_properties())
 
 
-def _narrate_submit(run: Run, experiment: str) -> None:
-    taken = run.snapshot
+def _narrate_submit(run: Run, taken: Snapshot | None, experiment: str) -> None:
     if taken is None:
         return
     narrate_taken(taken)
