@@ -31,7 +31,7 @@ _one_at_a_time = threading.Lock()  # standard output, the working directory and 
 class InlineExecutor(LocalExecutor):
     """`begun` is called once the script is about to run and the control folder says so."""
 
-    capabilities = Capabilities(start=False, stop=False, resources=False, survive=False)
+    capabilities = Capabilities(start=False, logs=False, resources=False, survive=False)
 
     def __init__(self, begun: Callable[[], object] | None = None) -> None:
         self._begun = begun

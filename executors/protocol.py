@@ -158,7 +158,8 @@ class Capabilities(NamedTuple):
     - `start`: `start` returns while the script runs, and runs any program; else it returns at the script's end and
       runs Python scripts only.
     - `poll`: any process that sees the control folder may ask.
-    - `stop`: a stop and the time limit end the whole tree, whatever it does; else they ask.
+    - `stop`: a stop and the time limit reach the script, and where `start` is true they end its whole tree, whatever
+      that does; so does the script's own end.
     - `logs`: all that the script and its children write is in the two files, byte for byte.
     - `resources`: the pid of `Started` is of this machine and its tree can be looked at.
     - `survive`: the script goes on when the process that called `start` ends.

@@ -47,9 +47,9 @@ def submit(
     """Put a run on record and start its conductor; returns the run's id and the snapshot it runs from.
 
     The conductor's interpreter starts while the source is snapshotted, and waits for the run to be in
-    the ledger. An inline run has ended when this returns; of one that Ctrl-C ended, KeyboardInterrupt is raised after
-    that is on record; `before_inline` is called with the run before its script runs. `rehash` and `progress` as `snapshot_of` takes them. Raises BadConfig, UnknownTarget, the
-    snapshot's and the ledger's errors; then there is no run.
+    the ledger. An inline run has ended when this returns; of one that Ctrl-C ended, KeyboardInterrupt is raised once
+    that is on record; `before_inline` is called before its script runs. `rehash` and `progress` as `snapshot_of` takes
+    them. Raises BadConfig, UnknownTarget, the snapshot's and the ledger's errors; then there is no run.
     """
     job = config.checked()
     target = target_named(workspace, job.target)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+pytest.register_assert_rewrite("onrecord.executors.contract")
+
 PR_SET_CHILD_SUBREAPER = 36
 
 

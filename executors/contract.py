@@ -1,16 +1,20 @@
-"""What every executor must do, as tests that any executor can run.
+"""What every executor must do, as tests that any executor can run with pytest. Imported by tests only.
 
     class TestMyExecutor(ExecutorContract):
         def make_executor(self) -> Executor:
             return MyExecutor()
 
-Needs a POSIX shell where the scripts run, and a folder (`tmp_path`) that both sides see.
+`ExecutorContract` starts programs and needs a POSIX shell where they run, `ScriptContract`, which is part of it, only
+Python scripts; both need a folder (`tmp_path`) that both sides see. What an executor says in its `capabilities` that
+it cannot do is skipped. In a `conftest.py`, `pytest.register_assert_rewrite("onrecord.executors.contract")` makes
+failures tell their values.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +23,16 @@ from typing import Any
 import pytest
 
 from onrecord.executors.errors import AlreadyStarted, NothingStarted
-from onrecord.executors.protocol import Ended, Executor, Launch, Progress, Started, Waiting
+from onrecord.executors.protocol import (
+    Capabilities,
+    Ended,
+    Executor,
+    Launch,
+    Progress,
+    Started,
+    Waiting,
+    capabilities_of,
+)
 
 PATIENCE_SECONDS = 60.0
 
@@ -87,15 +100,46 @@ def in_another_process(work: Callable[[], object], *, then_kill: bool = False) -
     return os.waitpid(child, 0)[1]
 
 
-class ExecutorContract:
-    """Start, poll, wait, stop and logs, as `protocol.Executor` promises them."""
+def needs(*capabilities: str) -> Callable[[Any], Any]:
+    """Marks a test of the contract that is for executors with these capabilities."""
+    unknown = set(capabilities) - set(Capabilities._fields)
+    if unknown:
+        raise ValueError(f"no capability is called {', '.join(sorted(unknown))}")
+
+    def mark(test: Any) -> Any:
+        test.needs = capabilities
+        return test
+
+    return mark
+
+
+def start_in_another_process(work: Callable[[], object]) -> int:
+    """Begin it in a forked process; its pid, to be waited for."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return child
+
+
+class ScriptContract:
+    """What a Python script may rely on, wherever it runs."""
 
     def make_executor(self) -> Executor:
+        """A new executor; made once a test, and again in other processes."""
         raise NotImplementedError
 
     @pytest.fixture
-    def executor(self) -> Executor:
-        return self.make_executor()
+    def executor(self, request: pytest.FixtureRequest) -> Executor:
+        made = self.make_executor()
+        able = capabilities_of(made)
+        for capability in getattr(request.function, "needs", ()):
+            if not getattr(able, capability):
+                pytest.skip(f"it says that it cannot: {capability}")
+        return made
 
     @pytest.fixture
     def make(self, tmp_path: Path) -> MakeLaunch:
@@ -104,6 +148,136 @@ class ExecutorContract:
     def end(self, executor: Executor, launch: Launch) -> Ended:
         executor.start(launch)
         return end_of(executor, launch.control)
+
+    def script(self, executor: Executor, make: MakeLaunch, text: str, *words: str, **changes: Any) -> Launch:
+        """The launch of a Python script with this text."""
+        launch = make(sys.executable, "script.py", *words, **changes)
+        (launch.working_directory / "script.py").write_text(text)
+        return launch
+
+    @pytest.mark.parametrize(
+        ("text", "code"),
+        [
+            ("", 0),
+            ("raise SystemExit", 0),
+            ("raise SystemExit(0)", 0),
+            ("raise SystemExit(3)", 3),
+            ("raise SystemExit(255)", 255),
+            ("raise SystemExit(-1)", 255),
+            ("raise SystemExit('said')", 1),
+            ("raise ValueError('boom')", 1),
+            ("syntax error", 1),
+        ],
+    )
+    def test_a_script_ends_with_the_code_that_python_gives_it(
+        self, executor: Executor, make: MakeLaunch, text: str, code: int
+    ) -> None:
+        ended = self.end(executor, self.script(executor, make, text))
+        assert (ended.reason, ended.exit_code, ended.signal) == ("exited", code, None)
+
+    def test_an_exception_is_told_from_the_scripts_first_line_on(self, executor: Executor, make: MakeLaunch) -> None:
+        launch = self.script(executor, make, "def f():\n    raise ValueError('boom')\nprint('before')\nf()\n")
+        self.end(executor, launch)
+        lines = launch.stderr.read_text().splitlines()
+        assert lines[0] == "Traceback (most recent call last):"
+        assert lines[1].endswith('script.py", line 4, in <module>')
+        assert lines[-1] == "ValueError: boom"
+        assert launch.stdout.read_text() == "before\n"
+
+    def test_what_a_script_exits_with_as_text_is_on_stderr(self, executor: Executor, make: MakeLaunch) -> None:
+        launch = self.script(executor, make, "import sys; sys.exit('no data')")
+        self.end(executor, launch)
+        assert launch.stderr.read_text() == "no data\n"
+
+    def test_a_script_has_its_words_folder_and_environment(self, executor: Executor, make: MakeLaunch) -> None:
+        text = (
+            "import os, sys\n"
+            "print(sys.argv[1:], os.getcwd(), os.environ['NAME'], os.environ['PWD'], 'HOME' in os.environ)\n"
+            "print(__name__, os.path.basename(sys.argv[0]), os.path.samefile(sys.path[0], '.'))\n"
+        )
+        environment = {"PATH": os.environ["PATH"], "NAME": "a=b"}
+        launch = self.script(executor, make, text, "--alpha", "", "x y", environment=environment)
+        assert self.end(executor, launch).exit_code == 0
+        here = launch.working_directory
+        first, second = launch.stdout.read_text().splitlines()
+        assert first == f"['--alpha', '', 'x y'] {here} a=b {here} False"
+        assert second == "__main__ script.py True"
+
+    def test_a_script_imports_what_lies_beside_it(self, executor: Executor, make: MakeLaunch) -> None:
+        launch = self.script(executor, make, "import beside; print(beside.LAYERS)")
+        (launch.working_directory / "beside.py").write_text("LAYERS = 3\n")
+        assert self.end(executor, launch).exit_code == 0
+        assert launch.stdout.read_text() == "3\n"
+
+    @needs("stop")
+    def test_a_script_is_ended_by_its_time_limit(self, executor: Executor, make: MakeLaunch) -> None:
+        launch = self.script(executor, make, "import time; time.sleep(600)", time_limit_seconds=0.3)
+        assert self.end(executor, launch).reason == "time_limit"
+
+    @needs("poll", "stop")
+    def test_a_script_is_ended_by_a_stop_from_another_process(self, executor: Executor, make: MakeLaunch) -> None:
+        launch = self.script(executor, make, "import time; print('up', flush=True); time.sleep(600)")
+
+        def stop_when_it_is_up() -> None:
+            wait_for(lambda: launch.stdout.exists() and launch.stdout.read_bytes())
+            other = self.make_executor()
+            started_of(other, launch.control)
+            other.stop(launch.control)
+
+        beside = start_in_another_process(stop_when_it_is_up)
+        ended = self.end(executor, launch)
+        assert os.waitpid(beside, 0)[1] == 0
+        assert (ended.reason, ended.signal) == ("stopped", signal.SIGTERM)
+
+    @needs("stop")
+    def test_a_script_may_handle_the_request_to_end(self, executor: Executor, make: MakeLaunch) -> None:
+        text = (
+            "import signal, sys, time\n"
+            "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
+            "print('up', flush=True)\ntime.sleep(600)\n"
+        )
+        launch = self.script(executor, make, text, time_limit_seconds=1.0, grace_seconds=30.0)
+        ended = self.end(executor, launch)
+        assert (ended.reason, ended.exit_code) == ("time_limit", 5)
+
+    def test_a_script_that_was_started_is_not_started_again(self, executor: Executor, make: MakeLaunch) -> None:
+        launch = self.script(executor, make, "print('ran')")
+        ended = self.end(executor, launch)
+        with pytest.raises(AlreadyStarted):
+            executor.start(launch)
+        assert executor.poll(launch.control) == ended
+        assert launch.stdout.read_text() == "ran\n"
+
+    @needs("stop")
+    def test_a_stop_before_the_script_prevents_it(self, executor: Executor, make: MakeLaunch) -> None:
+        launch = self.script(executor, make, "print('ran')")
+        executor.stop(launch.control)
+        ended = self.end(executor, launch)
+        assert (ended.reason, ended.started) == ("stopped", None)
+
+    def test_a_script_that_is_not_there_ends_badly(self, executor: Executor, make: MakeLaunch) -> None:
+        ended = self.end(executor, make(sys.executable, "gone.py"))
+        assert ended.reason == "not_started" or ended.exit_code not in (0, None)
+
+    def test_a_child_that_a_script_forked_ends_for_itself(self, executor: Executor, make: MakeLaunch) -> None:
+        text = (
+            "import os, sys\nchild = os.fork()\n"
+            "if child == 0: sys.exit(7)\n"
+            "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\nsys.exit(2)\n"
+        )
+        launch = self.script(executor, make, text)
+        assert self.end(executor, launch).exit_code == 2
+        assert launch.stdout.read_text() == "7\n"
+
+    def test_a_script_waits_for_its_threads(self, executor: Executor, make: MakeLaunch) -> None:
+        text = "import threading, time\nthreading.Thread(target=lambda: (time.sleep(0.2), print('late'))).start()\n"
+        launch = self.script(executor, make, text)
+        self.end(executor, launch)
+        assert launch.stdout.read_text() == "late\n"
+
+
+class ExecutorContract(ScriptContract):
+    """Start, poll, wait, stop, recover and logs, as `protocol.Executor` promises them, for any program."""
 
     @pytest.mark.parametrize("code", [0, 1, 2, 3, 75, 126, 127, 128, 137, 255])
     def test_every_exit_code_is_reported_exactly(self, executor: Executor, make: MakeLaunch, code: int) -> None:
@@ -123,11 +297,12 @@ class ExecutorContract:
     def test_a_missing_program_was_not_started(self, executor: Executor, make: MakeLaunch) -> None:
         ended = self.end(executor, make("/no/such/python"))
         assert (ended.reason, ended.exit_code, ended.started) == ("not_started", None, None)
-        assert ended.message == "cannot start /no/such/python: No such file or directory"
+        assert "/no/such/python" in ended.message
 
     def test_a_program_that_is_not_on_the_path_was_not_started(self, executor: Executor, make: MakeLaunch) -> None:
         ended = self.end(executor, make("no-such-program"))
-        assert (ended.reason, ended.message) == ("not_started", "cannot start no-such-program: not found on PATH")
+        assert ended.reason == "not_started"
+        assert "no-such-program" in ended.message
 
     def test_a_file_that_may_not_be_executed_was_not_started(
         self, executor: Executor, make: MakeLaunch, tmp_path: Path
@@ -135,27 +310,32 @@ class ExecutorContract:
         program = tmp_path / "program"
         program.write_text("#!/bin/sh\n")
         ended = self.end(executor, make(str(program)))
-        assert (ended.reason, ended.message) == ("not_started", f"cannot start {program}: Permission denied")
+        assert ended.reason == "not_started"
+        assert str(program) in ended.message
 
-    def test_a_missing_interpreter_line_is_named(self, executor: Executor, make: MakeLaunch, tmp_path: Path) -> None:
+    def test_a_program_without_its_interpreter_was_not_started(
+        self, executor: Executor, make: MakeLaunch, tmp_path: Path
+    ) -> None:
         program = tmp_path / "program"
         program.write_text("#!/no/such/interpreter -u\n")
         program.chmod(0o755)
         ended = self.end(executor, make(str(program)))
         assert ended.reason == "not_started"
-        assert "'/no/such/interpreter -u'" in ended.message
+        assert str(program) in ended.message
 
     def test_a_missing_working_directory_was_not_started(
         self, executor: Executor, make: MakeLaunch, tmp_path: Path
     ) -> None:
         ended = self.end(executor, make("true", working_directory=tmp_path / "gone"))
         assert ended.reason == "not_started"
-        assert ended.message == f"cannot enter the working directory {tmp_path}/gone: No such file or directory"
+        assert f"{tmp_path}/gone" in ended.message
 
+    @needs("stop")
     def test_the_time_limit_ends_a_script(self, executor: Executor, make: MakeLaunch) -> None:
         ended = self.end(executor, make("sleep", "600", time_limit_seconds=0.2))
         assert (ended.reason, ended.exit_code, ended.signal) == ("time_limit", None, signal.SIGTERM)
 
+    @needs("stop")
     def test_the_time_limit_ends_a_stopped_script(self, executor: Executor, make: MakeLaunch) -> None:
         ended = self.end(executor, make("sh", "-c", "kill -STOP $$; exit 3", time_limit_seconds=0.2))
         assert ended.reason == "time_limit"
@@ -164,6 +344,7 @@ class ExecutorContract:
         ended = self.end(executor, make("sh", "-c", "exit 4", time_limit_seconds=600))
         assert (ended.reason, ended.exit_code) == ("exited", 4)
 
+    @needs("stop")
     def test_a_stop_ends_a_script(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sleep", "600")
         executor.start(launch)
@@ -173,6 +354,7 @@ class ExecutorContract:
         ended = end_of(executor, launch.control)
         assert (ended.reason, ended.signal) == ("stopped", signal.SIGTERM)
 
+    @needs("stop")
     def test_a_script_may_tidy_up_within_the_grace(self, executor: Executor, make: MakeLaunch) -> None:
         text = "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.05; done"
         launch = make("sh", "-c", text, grace_seconds=30.0)
@@ -183,6 +365,7 @@ class ExecutorContract:
         assert (ended.reason, ended.exit_code) == ("stopped", 5)
         assert launch.stdout.read_text() == "up\nbye\n"
 
+    @needs("stop")
     def test_a_script_that_ignores_sigterm_is_killed(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sh", "-c", "trap '' TERM; echo up; sleep 600", grace_seconds=0.2)
         executor.start(launch)
@@ -191,12 +374,14 @@ class ExecutorContract:
         ended = end_of(executor, launch.control)
         assert (ended.reason, ended.signal) == ("stopped", signal.SIGKILL)
 
+    @needs("stop")
     def test_a_stop_just_after_the_start_is_not_lost(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sleep", "600")
         executor.start(launch)
         executor.stop(launch.control)
         assert end_of(executor, launch.control).reason == "stopped"
 
+    @needs("stop")
     def test_a_stop_before_the_start_prevents_it(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sh", "-c", "echo ran")
         executor.stop(launch.control)
@@ -228,6 +413,7 @@ class ExecutorContract:
         with pytest.raises(NothingStarted):
             executor.logs(tmp_path)
 
+    @needs("stop")
     def test_waiting_ends_at_the_timeout(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sleep", "600")
         executor.start(launch)
@@ -243,6 +429,7 @@ class ExecutorContract:
         assert executor.wait(launch.control, 3600.0, ended) == ended
         assert time.monotonic() - before < 600
 
+    @needs("logs")
     def test_output_is_kept_byte_for_byte_and_appended(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sh", "-c", r"printf '\000\377\n'; printf '\200' >&2")
         launch.stdout.parent.mkdir()
@@ -251,6 +438,7 @@ class ExecutorContract:
         assert launch.stdout.read_bytes() == b"before\n\0\xff\n"
         assert launch.stderr.read_bytes() == b"\x80"
 
+    @needs("logs")
     def test_both_outputs_may_go_to_one_file(self, executor: Executor, make: MakeLaunch, tmp_path: Path) -> None:
         log = tmp_path / "log.txt"
         self.end(executor, make("sh", "-c", "echo one; echo two >&2; echo three", stdout=log, stderr=log))
@@ -268,7 +456,7 @@ class ExecutorContract:
         self.end(executor, launch)
         fields = [entry.partition(b"=") for entry in launch.stdout.read_bytes().split(b"\0") if entry]
         given = {os.fsdecode(name): os.fsdecode(value) for name, _, value in fields}
-        assert given.pop("ONRECORD_EXECUTION")
+        given.pop("ONRECORD_EXECUTION", "")
         assert given == {**odd, "PWD": str(launch.working_directory)}
 
     def test_arguments_arrive_unchanged(self, executor: Executor, make: MakeLaunch) -> None:
@@ -294,12 +482,14 @@ class ExecutorContract:
         launch = make("sh", "-c", "exec >&- 2>&-; sleep 0.1; exit 8")
         assert self.end(executor, launch).exit_code == 8
 
+    @needs("survive")
     def test_the_script_survives_the_process_that_started_it(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sh", "-c", "sleep 0.3; echo alive; exit 9")
         in_another_process(lambda: executor.start(launch), then_kill=True)
         assert end_of(executor, launch.control).exit_code == 9
         assert launch.stdout.read_text() == "alive\n"
 
+    @needs("poll", "stop")
     def test_any_process_can_watch_and_stop(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sleep", "600")
         executor.start(launch)
@@ -314,6 +504,7 @@ class ExecutorContract:
         assert in_another_process(other) == 0
         assert end_of(executor, launch.control).reason == "stopped"
 
+    @needs("stop")
     def test_what_a_script_leaves_behind_is_ended_and_counted(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sh", "-c", "sleep 600 & echo $!; exit 3")
         ended = self.end(executor, launch)
@@ -321,6 +512,7 @@ class ExecutorContract:
         with pytest.raises(ProcessLookupError):
             os.kill(int(launch.stdout.read_text()), 0)
 
+    @needs("adopt", "stop")
     def test_recovering_a_running_script_leaves_it_alone(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sleep", "600")
         executor.start(launch)
@@ -329,3 +521,15 @@ class ExecutorContract:
         assert executor.poll(launch.control) == started
         executor.stop(launch.control)
         assert end_of(executor, launch.control).reason == "stopped"
+
+    @needs("resources")
+    def test_what_it_used_is_told_in_the_end(self, executor: Executor, make: MakeLaunch) -> None:
+        ended = self.end(executor, make("sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"))
+        assert ended.cpu_seconds is not None and ended.cpu_seconds > 0
+        assert ended.max_rss_bytes is not None and ended.max_rss_bytes > 0
+
+    @needs("logs")
+    def test_what_children_write_is_in_the_logs(self, executor: Executor, make: MakeLaunch) -> None:
+        launch = make("sh", "-c", "(echo out; echo err >&2) & wait")
+        self.end(executor, launch)
+        assert (launch.stdout.read_text(), launch.stderr.read_text()) == ("out\n", "err\n")
