@@ -455,6 +455,10 @@ class Tree:
             return bool(self.members()) if self.refused or not self.subreaper else True
         return False
 
+    def unlisted(self) -> set[int]:
+        """Stands for what is left besides the script and was in no listing."""
+        return {0} if self.script.status is not None and not self.ended else set()
+
     def signal(self, pids: "dict[int, str]", *numbers: int) -> None:
         for pid in pids:
             try:
@@ -515,7 +519,8 @@ class Tree:
         while left:
             if self.script.group:
                 # All of it at once, also what forks faster than anyone can list it and what is another user's.
-                self.ended.update(pid for pid in self.members() if pid != self.script.pid)
+                # One at least: a process that forks and ends all the time is in no listing, and is there.
+                self.ended.update({pid for pid in self.members() if pid != self.script.pid} or self.unlisted())
                 write_text(f"{self.script.group}/cgroup.kill", "1")
             members = self.freeze()
             self.ended.update(pid for pid in members if pid != self.script.pid)

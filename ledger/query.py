@@ -402,6 +402,16 @@ class Query:
 
         return series.downsampled(self._journal, run_id, name, buckets, series.Steps(from_step, to_step))
 
+    def latest_metric(self, run_id: str) -> tuple[str, int | None, float | None] | None:
+        """Name, step and number of what the run logged last, of several at once the first by name; None for nothing."""
+        self._journal.catch_up()
+        rows = self._journal.fetch(
+            "SELECT name, last_step, last FROM run_metrics WHERE run = (SELECT seq FROM runs WHERE run_id = ?)"
+            " ORDER BY last_at DESC, name LIMIT 1",
+            (run_id,),
+        )
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
     def resources(self, run_id: str) -> ResourceRow | None:
         """What the run's processes used in sum; None where nothing of it is on record."""
         from onrecord.ledger.resources import summary_of
