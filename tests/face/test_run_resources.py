@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from face_make import onrecord, project, run_to_end, shown, submit, wait_until
 
-from onrecord import Run, Workspace
+from onrecord import Environment, Run
 from onrecord.conductor_process import is_conducted
 from onrecord.executors.protocol import Ended, Started
 from onrecord.executors.usage import Usage
@@ -57,11 +57,16 @@ def test_a_run_that_is_over_at_once_has_its_sums_all_the_same(tmp_path: Path) ->
 
 
 def test_a_run_that_never_started_used_nothing_and_can_be_shown(tmp_path: Path) -> None:
-    project(tmp_path, {"train.py": "", ".amlignore": ""})
-    run = submit(tmp_path)
-    run.wait_for_completion()
-    fresh = Run(Workspace(tmp_path), run.id)
-    assert set(fresh.get_resources()) >= {"time", "cpu_percent", "rss_bytes", "gpu_percent"}
+    project(tmp_path, {"train.py": "", "python": "#!/no/such/interpreter\n"}).joinpath("python").chmod(0o755)
+    environment = Environment("broken")
+    environment.python.user_managed_dependencies = True
+    environment.python.interpreter_path = str(tmp_path / "python")
+    run = submit(tmp_path, environment=environment)
+    run.wait_for_completion(raise_on_error=False)
+    assert run.status == "Failed"
+    assert set(map(len, run.get_resources().values())) == {0}
+    assert shown(tmp_path)["resources"] is None
+    assert "cpu time" not in onrecord("show", "@last", cwd=tmp_path).stdout.decode()
 
 
 def test_the_next_conductor_goes_on_with_the_looks(tmp_path: Path) -> None:

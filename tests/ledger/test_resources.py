@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from make_ledger import finished_run, run_id, submitted
+from make_ledger import finished_run, run_id, submitted, tables
 
 from onrecord.ledger.erasure import erase
 from onrecord.ledger.events import RunResources
@@ -24,7 +24,12 @@ def test_the_sums_are_the_peaks_of_all_looks_and_what_the_kernel_counted_in_the_
     run = run_id()
     book.append(run, [submitted(), looks(1, 2, read_bytes=[5, 7], written_bytes=[0, 1]), looks(3, rss_bytes=[1])])
     book.append(run, [looks(total_cpu_microseconds=2_500_000, largest_process_bytes=9)])
-    assert Query(book).resources(run) == ResourceRow(3, 2.5, 9, 3, 3, 7, 1, None, None)
+    found = ResourceRow(3, 2.5, 9, 3, 3, 7, 1, None, None)
+    assert Query(book).resources(run) == found
+    caught_up = tables(book)
+    book.rebuild()
+    assert tables(book) == caught_up
+    assert Query(book).resources(run) == found
 
 
 def test_gpus_count_in_the_looks_that_saw_them(book: Journal) -> None:
