@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-pytest.register_assert_rewrite("onrecord.executors.contract")
+pytest.register_assert_rewrite(*(f"onrecord.executors.contract{part}" for part in ("", "_scripts", "_steps")))
 
 PR_SET_CHILD_SUBREAPER = 36
 
