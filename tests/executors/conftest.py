@@ -7,9 +7,13 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
+
+from onrecord.executors.control_group import remove
+from onrecord.executors.records import read_group
 
 pytest.register_assert_rewrite(*(f"onrecord.executors.contract{part}" for part in ("", "_scripts", "_steps")))
 
@@ -49,7 +53,7 @@ def orphans() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind(orphans: None) -> Iterator[None]:
+def nothing_left_behind(orphans: None, tmp_path: Path) -> Iterator[None]:
     """Supervisors end a moment after their last word; everything else must be gone already."""
     yield
     deadline = time.monotonic() + 20
@@ -59,4 +63,9 @@ def nothing_left_behind(orphans: None) -> Iterator[None]:
     for process in left:
         process.kill()
     _collect_the_dead()
+    for started in tmp_path.rglob("started"):
+        # Of supervisors that the test killed and nobody recovered.
+        group = read_group(started.parent)
+        if group is not None:
+            remove(group)
     assert names == []
