@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from onrecord.executors.control_group import remove
-from onrecord.executors.records import read_group
+from onrecord.executors.records import read_order
 
 pytest.register_assert_rewrite(*(f"onrecord.executors.contract{part}" for part in ("", "_scripts", "_steps")))
 
@@ -63,9 +63,14 @@ def nothing_left_behind(orphans: None, tmp_path: Path) -> Iterator[None]:
     for process in left:
         process.kill()
     _collect_the_dead()
-    for started in tmp_path.rglob("started"):
-        # Of supervisors that the test killed and nobody recovered.
-        group = read_group(started.parent)
-        if group is not None:
-            remove(group)
+    _remove_groups(tmp_path)
     assert names == []
+
+
+def _remove_groups(folder: Path) -> None:
+    """Empty control groups of supervisors that the test killed and nobody recovered."""
+    for launch in folder.rglob("launch"):
+        order = read_order(launch.parent)
+        for root in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup") if order is not None and order.token else ():
+            for group in Path(root).glob(f"onrecord-{order.token}"):
+                remove(group)
