@@ -12,6 +12,7 @@ import click
 
 from onrecord.cli import exit_codes
 from onrecord.cli.main import COMMANDS, group
+from onrecord.executors.protocol import Capabilities
 from onrecord.ledger.events import REGISTRY
 from onrecord.ledger.projections import ALL, Tables
 from onrecord.ledger.states import TABLE, TERMINAL
@@ -87,6 +88,15 @@ def _help(command: click.Command, name: str, parent: click.Context) -> str:
     return "\n\n".join(parts)
 
 
+def capability_table() -> str:
+    """What an executor can say of itself."""
+    lines = ["| capability | what it says |", "| --- | --- |"]
+    for name, text in re.findall(r"^ *- `(\w+)`: (.+?)(?=\n *- |\Z)", str(Capabilities.__doc__), re.M | re.S):
+        lines.append(f"| `{name}` | {' '.join(text.split())} |")
+    assert len(lines) == 2 + len(Capabilities._fields)
+    return "\n".join(lines)
+
+
 def exit_code_table() -> str:
     """Exit codes with the comments beside them."""
     lines = ["| code | meaning |", "| --- | --- |"]
@@ -100,6 +110,7 @@ def exit_code_table() -> str:
 PARTS = {
     "README.md": {"states": state_diagram},
     "docs/events.md": {"states": state_diagram, "events": event_table, "tables": table_reference},
+    "docs/executors.md": {"capabilities": capability_table},
     "docs/command.md": {"commands": command_reference, "exit-codes": exit_code_table},
 }
 

@@ -302,7 +302,7 @@ def _last_words(control: Path) -> str:
 
 def _settle(control: Path, lost: Ended) -> Ended:
     """End the leftovers and record the end; on a disk that refuses the record, raise rather than forget."""
-    from onrecord.executors import tree
+    from onrecord.executors import control_group, tree
 
     order = records.read_order(control)
     seed = tree.Seed(
@@ -316,6 +316,9 @@ def _settle(control: Path, lost: Ended) -> Ended:
         text = "nobody could learn how it ended: it ran in another folder, of which this is a copy made meanwhile"
     else:
         ended_count = tree.end_tree(seed)
+        group = records.read_group(control)
+        # With whatever gave up all that a member is known by.
+        ended_count += control_group.kill(group, tree.GIVE_UP_SECONDS) if group is not None else 0
     if ended_count:
         text += f"; processes of it that had to be ended: {ended_count}"
     now = time.time_ns() // 1000

@@ -152,6 +152,35 @@ class Ended(NamedTuple):
 Progress = Waiting | Started | Ended
 
 
+class Capabilities(NamedTuple):
+    """What an executor can do, for whoever uses or tests it; one that says nothing can do all of it.
+
+    - `start`: `start` returns while the script runs, and runs any program; else it returns at the script's end and
+      runs Python scripts only.
+    - `poll`: any process that sees the control folder may ask.
+    - `stop`: a stop and the time limit reach the script, and where `start` is true they end its whole tree, whatever
+      that does; so does the script's own end.
+    - `logs`: all that the script and its children write is in the two files, byte for byte.
+    - `resources`: the pid of `Started` is of this machine and its tree can be looked at.
+    - `survive`: the script goes on when the process that called `start` ends.
+    - `adopt`: `recover` settles an execution that nobody supervises any more.
+    """
+
+    start: bool = True
+    poll: bool = True
+    stop: bool = True
+    logs: bool = True
+    resources: bool = True
+    survive: bool = True
+    adopt: bool = True
+
+
+def capabilities_of(executor: object) -> Capabilities:
+    """Its `capabilities`, or all of them where it does not say."""
+    found = getattr(executor, "capabilities", None)
+    return found if isinstance(found, Capabilities) else Capabilities()
+
+
 class Executor(Protocol):
     """A place where scripts run. All state lies in the control folder: any process may ask at any time."""
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from onrecord.executors.control_group import is_ours
 from onrecord.executors.protocol import REASONS, Ended, Launch, Started
 
 LOCK = "supervisor.lock"
@@ -114,6 +115,12 @@ def read_supervisor(control: Path) -> Supervisor | None:
     return Supervisor(*found) if found else None
 
 
+def read_group(control: Path) -> Path | None:
+    """The script's own control group, where its supervisor could make one."""
+    recorded = (_read_json(control / STARTED) or _read_json(control / STARTING) or {}).get("group")
+    return Path(recorded) if isinstance(recorded, str) and is_ours(recorded) else None
+
+
 def read_exit(control: Path) -> Ended | None:
     """How it ended, as its supervisor (or `recover`) wrote it. Unknown keys are left alone."""
     value = _read_json(control / EXIT)
@@ -140,6 +147,11 @@ def encode_exit(ended: Ended) -> bytes:
     """The line that `read_exit` reads; floats are finite by construction, and NaN is refused."""
     started = ended.started._asdict() if ended.started else None
     return json.dumps({"version": 1, **ended._asdict(), "started": started}, allow_nan=False).encode() + b"\n"
+
+
+def encode_identity(process: Started) -> bytes:
+    """The line that `read_started` and `read_supervisor` read."""
+    return json.dumps({"version": 1, **process._asdict()}).encode() + b"\n"
 
 
 def read_order(control: Path) -> Order | None:

@@ -1,4 +1,4 @@
-"""Executors by name: the built-in `local`, and whatever installed packages offer.
+"""Executors by name: the built-in `local` and `inline`, and whatever installed packages offer.
 
 A package adds a target with an entry point of the group `onrecord.executors` that names a class (or any
 callable without arguments) whose result satisfies `protocol.Executor`:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 GROUP = "onrecord.executors"
 LOCAL = "local"
+INLINE = "inline"
 
 
 def executor_named(target: str) -> Executor:
@@ -30,6 +31,10 @@ def executor_named(target: str) -> Executor:
         from onrecord.executors.local import LocalExecutor
 
         return LocalExecutor()
+    if target == INLINE:
+        from onrecord.executors.inline import InlineExecutor
+
+        return InlineExecutor()
     installed = _installed()
     if target not in installed:
         raise unknown_target(target, known_targets())
@@ -42,7 +47,7 @@ def executor_named(target: str) -> Executor:
 
 def known_targets() -> tuple[str, ...]:
     """All names that `executor_named` knows, sorted; loads none of them."""
-    return tuple(sorted({LOCAL, *_installed()}))
+    return tuple(sorted({LOCAL, INLINE, *_installed()}))
 
 
 def _installed() -> dict[str, EntryPoint]:

@@ -310,6 +310,30 @@ class RunMetrics(Event):
 
 
 @attrs.frozen(kw_only=True)
+class RunResources(Event):
+    """What the run's processes used, one item of every list a look: `times` in microseconds since the epoch.
+
+    `cpu_microseconds`, `read_bytes` and `written_bytes` (from and to storage) count from the script's start; bytes and
+    GPUs are empty where this machine does not say. `gpu_percent`: mean of the GPUs that the run was on. The last one
+    has what the kernel counted in the end: `total_cpu_microseconds`, and the `largest_process_bytes` there was.
+    """
+
+    type: ClassVar[str] = "run.resources"
+    durable: ClassVar[bool] = False
+    times: list[int]
+    cpu_microseconds: list[int]
+    rss_bytes: list[int]
+    threads: list[int]
+    processes: list[int]
+    read_bytes: list[int] = attrs.field(factory=list)
+    written_bytes: list[int] = attrs.field(factory=list)
+    gpu_percent: list[int] = attrs.field(factory=list)
+    gpu_memory_bytes: list[int] = attrs.field(factory=list)
+    total_cpu_microseconds: int | None = None
+    largest_process_bytes: int | None = None
+
+
+@attrs.frozen(kw_only=True)
 class PayloadErased(Event):
     """The run's events `versions` have lost their payloads by now; `files`: its files and its source too.
 
@@ -457,7 +481,7 @@ REGISTRY: dict[str, type[Event]] = {
         RunSubmitted, RunQueued, RunPlaced, RunPreparing, RunRunning, CancelRequested, RunFinalizing, RunCompleted,
         RunFailed, RunCanceled, FailureNoted, CompletionNoted, SnapshotTaken, RunSealed, RunTagged, RunRenamed,
         RunDescribed, RunNoted, RunArchived, RunReactivated, PropertiesAdded, FileRecorded, FileUploaded, FileRemoved,
-        WorkingCopyReleased, RunMetrics, PayloadErased, RunImported, RunEvidence, EnvironmentRegistered,
+        WorkingCopyReleased, RunMetrics, RunResources, PayloadErased, RunImported, RunEvidence, EnvironmentRegistered,
         ExperimentArchived, ExperimentReactivated, ExperimentTagged, ModelRegistered, ModelChanged, ModelDeleted,
     )
 }  # fmt: skip

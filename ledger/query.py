@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from onrecord.ledger.events import Series
     from onrecord.ledger.filter_sql import Compiler
     from onrecord.ledger.filter_tree import Field, Filter
+    from onrecord.ledger.resources import ResourceRow
     from onrecord.ledger.series import Standing
 
 # The version of `run.submitted` that `config` understands, as events.py has it.
@@ -391,6 +392,28 @@ class Query:
         from onrecord.ledger import series
 
         return series.downsampled(self._journal, run_id, name, buckets, series.Steps(from_step, to_step))
+
+    def latest_metric(self, run_id: str) -> tuple[str, int | None, float | None] | None:
+        """Name, step and number of what the run logged last, of several at once the first by name; None for nothing."""
+        self._journal.catch_up()
+        rows = self._journal.fetch(
+            "SELECT name, last_step, last FROM run_metrics WHERE run = (SELECT seq FROM runs WHERE run_id = ?)"
+            " ORDER BY last_at DESC, name LIMIT 1",
+            (run_id,),
+        )
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+    def resources(self, run_id: str) -> ResourceRow | None:
+        """What the run's processes used in sum; None where nothing of it is on record."""
+        from onrecord.ledger.resources import summary_of
+
+        return summary_of(self._journal, run_id)
+
+    def resource_samples(self, run_id: str) -> Mapping[str, list[int | None]]:
+        """Every look at what they used: `times` and one list a quantity, as `run.resources` names and counts them."""
+        from onrecord.ledger.resources import samples_of
+
+        return samples_of(self._journal, run_id)
 
     def spool_position(self, run_id: str) -> int:
         """How many bytes of the run's spool are in the ledger."""

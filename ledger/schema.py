@@ -12,6 +12,7 @@ PROJECTION_VERSIONS = {
     "params": 2,
     "files": 4,
     "metrics": 3,
+    "resources": 1,
     "families": 1,
     "descriptions": 1,
     "experiments": 1,

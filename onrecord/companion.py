@@ -10,17 +10,13 @@ import os
 import time
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from onrecord.capture import Capture
+from onrecord.companion_files import CompanionFiles
 from onrecord.errors import OnRecordError
 from onrecord.executors.errors import NothingStarted
-from onrecord.executors.protocol import Ended, Executor, Launch, Progress, Started, Waiting
+from onrecord.executors.protocol import Ended, Executor, Launch, Progress, Started, Waiting, capabilities_of
 from onrecord.ingest import has_more, ingest, size_of
-from onrecord.inventory import NAME as INVENTORY
-from onrecord.inventory import Inventory, ask_for_inventory
-from onrecord.kept_folders import FOLDERS
 from onrecord.ledger.errors import IllegalTransition
 from onrecord.ledger.events import (
     Event,
@@ -32,18 +28,12 @@ from onrecord.ledger.events import (
     RunRunning,
 )
 from onrecord.ledger.states import CANCEL_REQUESTED, FINALIZING, PREPARING, TERMINAL
-from onrecord.lookout import Lookout
-from onrecord.missing_file import missing_file_hint
-from onrecord.outcome import last_event, last_words
+from onrecord.outcome import last_event
 from onrecord.patience import patiently, say
 from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, executor_of, needs_build, start_script
-from onrecord.script_environment import environment_of, has_inventory
-from onrecord.spool_losses import losses_warning
-from onrecord.unkept import unkept_warning
-from onrecord.working_copy import give_up_copies, is_given_up
+from onrecord.resource_sampling import ResourceSampling
 from onrecord.workspace import Workspace
 
-BUILD_LOG = "onrecord/environment-build.log"
 _FIRST_LOOK_SECONDS = 0.05
 _LOOK_SECONDS = 0.25
 _LOOK_AT_LEDGER_SECONDS = 2.0
@@ -70,9 +60,7 @@ class Companion:
         self._answer = answer
         self._folder = workspace.layout.run(run_id)
         self._control = self._folder.path
-        self._capture: Capture | None = None
-        self._inventory: Inventory | None = None
-        self._lookout: Lookout | None = None
+        self._files = CompanionFiles(workspace, run_id, self._append, lambda: self._config)
         self._warnings: list[str] = []
         self._started: Started | None = None
         self._noted = False
@@ -82,7 +70,7 @@ class Companion:
 
     def go(self, start: Start) -> None:
         """Carry the run on from wherever it is to its end."""
-        self._inventory = start.inventory
+        self._files.inventory = start.inventory
         if isinstance(start.outcome, Exception):
             raise start.outcome
         if start.outcome is not None:
@@ -129,6 +117,11 @@ class Companion:
         if status == CANCEL_REQUESTED:
             self._end(RunCanceled(message="it was canceled before its script started"))
             return False
+        if not capabilities_of(self._executor).start:
+            # It was to be started by whoever submitted it, and runs nowhere else.
+            message = "the process that was to run it inline ended before its script started"
+            self._end(RunFailed(error={"code": "Lost", "message": message}))
+            return False
         try:
             self._append(self._preparing(status))
         except IllegalTransition:
@@ -143,21 +136,12 @@ class Companion:
     def _is_under_way(self, outcome: Launch | StartFailure) -> bool:
         """Whether a start was a good one; else it was the run's end."""
         if isinstance(outcome, StartFailure):
-            self._keep_build_log()
+            self._files.keep_build_log()
             details = {"details": outcome.details} if outcome.details else {}
             self._end(RunFailed(error={"code": outcome.code, "message": outcome.message, **details}))
             return False
-        if self._inventory is None and has_inventory(self._config):
-            self._inventory = ask_for_inventory(self._config["interpreter"], outcome.environment, self._folder)
+        self._files.ask_for_inventory(outcome.environment)
         return True
-
-    def _keep_build_log(self) -> None:
-        if not self._folder.build_log.is_file():
-            return
-        try:
-            self._files().take([(BUILD_LOG, self._folder.build_log)])
-        except (OnRecordError, OSError) as problem:
-            say(f"{problem}\n")
 
     def _preparing(self, status: str) -> list[Event]:
         again: list[Event] = []
@@ -244,7 +228,9 @@ class Companion:
             if size != self._spool_size:
                 ingest(self._workspace.journal, self._run_id, self._folder.spool)
                 self._spool_size = size
-            self._watched().look()
+            self._files.look()
+            if self._started is not None and capabilities_of(self._executor).resources:
+                self._resources.look(self._started)
         except (OnRecordError, OSError) as problem:
             # No room now: the script goes on, and the last look takes what is still missing.
             say(f"{problem}\n")
@@ -259,19 +245,6 @@ class Companion:
             self._executor.stop(self._control)
             self._stop_asked = True
 
-    def _watched(self) -> Lookout:
-        if self._lookout is None:
-            self._lookout = Lookout(self._files, self._folder.work, self._kept_folders())
-        return self._lookout
-
-    def _files(self) -> Capture:
-        if self._capture is None:
-            self._capture = Capture(self._folder.work, self._workspace.store, self._append, self._kept_folders())
-            rows = self._workspace.query.files(self._run_id)
-            # What was given to the run need not lie in its folder, and is not missed there.
-            self._capture.already_recorded(row for row in rows if not row.uploaded)
-        return self._capture
-
     # ---- after the script ----------------------------------------------------------------------
 
     def _finish(self, ended: Ended) -> None:
@@ -282,22 +255,21 @@ class Companion:
             ended_at=ended.at,
             survivors_ended=ended.survivors_killed,
         )
+        try:
+            self._resources.finish(ended)
+        except (OnRecordError, OSError) as problem:
+            say(f"{problem}\n")
         if ended.started is not None and self._status() not in (FINALIZING, *TERMINAL):
             try:
                 self._append([finalizing])
             except IllegalTransition:
                 # Someone else came first; what is still missing is added all the same.
                 pass
-        if self._lookout is not None:
-            self._lookout.stop()
-        kept = self._keep_files()
         if self._config.get("resume_from"):
             from onrecord.resuming import take_away
 
             take_away(self._folder.resumed)
-        self._explain_missing_file(ended)
-        if kept:
-            give_up_copies(self._folder, self._workspace.store, self._files(), self._append, self._is_given_up)
+        self._files.finish(ended, self._warnings)
         limit = self._config["max_run_duration_seconds"]
         noted = self._workspace.query.noted_failure(self._run_id)
         event = last_event(ended, self._folder.stderr, limit, self._warnings, noted)
@@ -327,61 +299,6 @@ class Companion:
 
         started = self._started or lost_folder.who_it_was(self._workspace.journal, self._run_id)
         lost_folder.end_processes(self._control, started, GRACE_SECONDS)
-
-    @cached_property
-    def _is_given_up(self) -> bool:
-        # By a conductor that died in the middle of it.
-        return is_given_up(self._workspace.journal, self._run_id)
-
-    def _keep_files(self) -> bool:
-        journal, spool = self._workspace.journal, self._folder.spool
-        try:
-            patiently(lambda: ingest(journal, self._run_id, spool))
-        except (OnRecordError, OSError) as problem:
-            self._warnings.append(f"metrics still in {spool} could not be taken in: {problem}")
-        self._warnings += losses_warning(spool)
-        try:
-            patiently(self._take_last_look)
-        except (OnRecordError, OSError) as problem:
-            self._warnings.append(f"files still in {self._folder.work} could not be kept: {problem}")
-            return False
-        return True
-
-    def _explain_missing_file(self, ended: Ended) -> None:
-        if ended.reason != "exited" or not ended.exit_code:
-            return
-        source = Path(self._config["source_directory"])
-        hint = missing_file_hint(last_words(self._folder.stderr), self._folder.work, source)
-        if hint is not None:
-            self._warnings.append(hint)
-
-    def _kept_folders(self) -> tuple[str, ...]:
-        return (*FOLDERS, *self._config.get("directories_to_watch", ()))
-
-    def _take_last_look(self) -> None:
-        capture = self._files()
-        capture.look(final=True, removals=not self._is_given_up)
-        problems = list(capture.problems)
-        capture.take(self._own_files())
-        snapshot_id = str(self._workspace.query.run(self._run_id).snapshot_id)
-        unkept = unkept_warning(self._folder.work, self._workspace.store, snapshot_id, self._kept_folders())
-        self._warnings += dict.fromkeys([*problems, *capture.problems, *([unkept] if unkept else [])])
-
-    def _own_files(self) -> list[tuple[str, Path]]:
-        files = [("logs/stdout.txt", self._folder.stdout), ("logs/stderr.txt", self._folder.stderr)]
-        files.append((BUILD_LOG, self._folder.build_log))
-        if self._inventory_file is not None:
-            files.append((INVENTORY, self._inventory_file))
-        return [(name, path) for name, path in files if path.exists()]
-
-    @cached_property
-    def _inventory_file(self) -> Path | None:
-        if self._inventory is None and has_inventory(self._config) and not self._has_file(INVENTORY):
-            # An earlier conductor took its question with it.
-            row = self._workspace.query.run(self._run_id)
-            environment = environment_of(self._config, self._workspace, row)
-            self._inventory = ask_for_inventory(self._config["interpreter"], environment, self._folder)
-        return self._inventory.finish() if self._inventory is not None else None
 
     def _end(self, event: Event) -> None:
         try:
@@ -423,9 +340,6 @@ class Companion:
     def _append(self, events: Sequence[Event], *, seal: bool = False) -> None:
         patiently(lambda: self._workspace.journal.append(self._run_id, events, seal=seal))
 
-    def _has_file(self, name: str) -> bool:
-        return any(row.name == name for row in self._workspace.query.files(self._run_id))
-
     def _status(self) -> str:
         return self._workspace.query.run(self._run_id).status
 
@@ -444,6 +358,15 @@ class Companion:
     @cached_property
     def _executor(self) -> Executor:
         return executor_of(self._workspace, self._config["target"])
+
+    @cached_property
+    def _resources(self) -> ResourceSampling:
+        def given() -> tuple[int, ...]:
+            from onrecord.waiting_runs import gpus_of
+
+            return gpus_of(self._workspace, self._run_id, self._config)
+
+        return ResourceSampling(self._append, self._control, given)
 
     def _tell_truth(self) -> None:
         if self._answer >= 0:

@@ -19,7 +19,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onrecord.errors import OnRecordError
-from onrecord.executors.registry import LOCAL, known_targets, unknown_target
+from onrecord.executors.registry import INLINE, LOCAL, known_targets, unknown_target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,6 +107,10 @@ def _target(config: Path, name: str, table: object) -> ComputeTarget:
     if executor not in known_targets():
         why = f"the executors are {', '.join(known_targets())}"
         raise _bad(config, name, "executor", executor, why, 'executor = "local"')
+    if executor == INLINE and len(table) > 1:
+        limit = next(field for field in table if field != "executor")
+        why = "an inline run is run by whoever submits it, and never waits"
+        raise _bad(config, name, limit, table[limit], why, 'executor = "local"')
     return ComputeTarget(
         name,
         executor,

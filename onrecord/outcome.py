@@ -50,6 +50,9 @@ def _error(ended: Ended, stderr: Path) -> dict[str, str]:
     said = _last_line(tail)
     message = _how(ended)
     if ended.signal is not None:
+        # Its parent knows more of it than the number: who sent it, what it held.
+        known = ended.message if ended.message.startswith("killed by ") else f"killed by {signal_name(ended.signal)}"
+        message = f"the script was {known}"
         # Of a script that was killed the last line means nothing, unless it names one of several processes.
         error = {"code": "KilledBySignal", "message": f"{message}: {said}" if _NAMES_A_RANK.match(said) else message}
     else:

@@ -67,3 +67,15 @@ class RunDetails(RunFiles, RunLabels):
             if warnings is not None:
                 return list(warnings)
         return []
+
+    def get_resources(self) -> dict[str, list[Any]]:
+        """What its processes used, a column a quantity, an item a look, in the order of time.
+
+        `time` in microseconds since the epoch, UTC; `elapsed_seconds` since the script's start; `cpu_seconds` of all
+        its processes so far, `cpu_percent` of one core since the look before; `rss_bytes`, `threads`, `processes`;
+        `read_bytes`, `written_bytes` from and to storage so far; `gpu_percent`, `gpu_memory_bytes`. None where the
+        machine did not say. A run of less than a moment may have no look: `onrecord show` has its sums.
+        """
+        from onrecord.resource_summary import resource_columns
+
+        return resource_columns(self.workspace, self.id)

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import attrs
 
 from onrecord.compute_target import ComputeTarget, target_named
-from onrecord.conductor_process import FIRST, FIRST_IN_BUILT, ConductorProcess, take_lock
+from onrecord.conductor_process import FIRST, FIRST_IN_BUILT, NEXT, ConductorProcess, take_lock
 from onrecord.errors import OnRecordError
+from onrecord.executors.registry import INLINE
 from onrecord.git_facts import PREFIX, GitFacts, read_git_facts
 from onrecord.layout import RunFolder
 from onrecord.ledger.events import FileRecorded, RunQueued, RunSubmitted
@@ -56,14 +57,17 @@ def submit(
     fail_if_child_fails: bool = False,
     rehash: bool = False,
     progress: Progress | None = None,
+    before_inline: Callable[[str, Snapshot], object] | None = None,
 ) -> tuple[str, Snapshot]:
     """Put a run on record and start its conductor; returns the run's id and the snapshot it runs from.
 
     The conductor's interpreter starts while the source is snapshotted, and waits for the run to be in
     the ledger. `parent`: the id of the run that it is started from. `fail_if_child_fails`: it is not Completed where
     a run that is started from it fails, and waits for their ends. Inside a script the conductor of that script's run
-    starts it, see `outer_run`. `rehash` and `progress` as `snapshot_of` takes them. Raises UnknownRun for the
-    parent, BadConfig, UnknownTarget, the snapshot's and the ledger's errors; then there is no run.
+    starts it, see `outer_run`. An inline run has ended when this returns; of one that Ctrl-C ended, KeyboardInterrupt
+    is raised once that is on record; `before_inline` is called before its script runs. `rehash` and `progress` as
+    `snapshot_of` takes them. Raises UnknownRun for the parent, BadConfig, UnknownTarget, the snapshot's and the
+    ledger's errors; then there is no run.
     """
     job = config.checked()
     if parent is not None:
@@ -80,11 +84,17 @@ def submit(
         on_hosts = placed(job.distribution, job.hosts, target, job.environment.needs_build())
         job = attrs.evolve(job, distribution=on_hosts)
     refuse_what_never_fits(target, job.as_document())
+    is_inline = target.executor == INLINE
+    if is_inline:
+        from onrecord.inline_run import refuse_what_cannot_be_inline
+
+        refuse_what_cannot_be_inline(job)
     workspace.journal.database.writable()
     run_id = encode(new_id(time.time_ns() // 1_000_000, os.urandom(10)))
     folder = workspace.layout.run(run_id)
-    place = FIRST_IN_BUILT if job.environment.needs_build() else FIRST
-    outer = outer_run(workspace)
+    # The script of an inline run is started here: its conductor only goes with it.
+    place = NEXT if is_inline else FIRST_IN_BUILT if job.environment.needs_build() else FIRST
+    outer = None if is_inline else outer_run(workspace)
     conductor = None if outer else _start_conductor(workspace, run_id, folder, place)
     try:
         facts = _git_question(workspace, job.source)
@@ -105,6 +115,12 @@ def submit(
         folder.notes.touch()
     if conductor is None:
         wake(workspace, str(outer))
+    elif is_inline:
+        from onrecord.inline_run import run_inline
+
+        if before_inline is not None:
+            before_inline(run_id, snapshot)
+        run_inline(workspace, run_id, conductor)
     elif may_start:
         conductor.go()
     else:

@@ -19,6 +19,7 @@ from onrecord.ledger.projections import (
     files,
     metrics,
     params,
+    resources,
     runs,
     search,
     tree,
@@ -58,6 +59,6 @@ class Projection(Tables, Protocol):
 
 HOT = runs
 LAZY: tuple[Projection, ...] = (
-    attributes, params, files, metrics, families, descriptions, experiments, search,
+    attributes, params, files, metrics, resources, families, descriptions, experiments, search,
 )  # fmt: skip
 ALL: tuple[Tables, ...] = (HOT, *LAZY, views, tree)

@@ -39,6 +39,11 @@ def stream(run: Run, *, script_output_to_stderr: bool) -> int:
     except BrokenPipeError:
         narrate(f"nobody reads the output any more; the run goes on: onrecord logs -f {run.id}")
         raise
+    return conclude(run)
+
+
+def conclude(run: Run) -> int:
+    """Say how a run that has ended did so; returns the exit code to end with."""
     row = run.workspace.query.run(run.id)
     for warning in run.get_warnings():
         narrate(printable(warning))

@@ -21,6 +21,7 @@ COMMANDS = {
     "run": ("onrecord.cli.run", "Run a script and keep everything about it."),
     "ls": ("onrecord.cli.ls", "List runs, newest first."),
     "show": ("onrecord.cli.show", "Show one run."),
+    "top": ("onrecord.cli.top", "Watch what runs and what waits."),
     "events": ("onrecord.cli.events", "Print the events of a run."),
     "logs": ("onrecord.cli.logs", "Print what a script printed."),
     "files": ("onrecord.cli.files", "List the files of a run."),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from contextlib import ExitStack, nullcontext, redirect_stdout
 from pathlib import Path
 
 import click
@@ -19,15 +21,17 @@ from onrecord.cli.common import (
 )
 from onrecord.cli.duration import Duration
 from onrecord.cli.environment_argument import environment_named
-from onrecord.cli.foreground import stream
+from onrecord.cli.foreground import conclude, stream
 from onrecord.cli.progress import files_progress_of
 from onrecord.cli.run_job import RunCommand, apply, distribution, host_names, job_of, resources
 from onrecord.cli.text import counted, narrate, printable, size
 from onrecord.compute_target import target_named
 from onrecord.documents import run_document
-from onrecord.executors.registry import executor_named
+from onrecord.executors.registry import INLINE, executor_named
 from onrecord.experiment import Experiment, checked_experiment_name
 from onrecord.run import Run
+from onrecord.script_run_config import ScriptRunConfig
+from onrecord.snapshot.take import Snapshot
 from onrecord.tag_names import checked_tags
 from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 
@@ -127,6 +131,11 @@ def command(
     workspace = _workspace()
     warn_of_changed_history(workspace)
     workspace.recover(0)
+    if target_named(workspace, job.compute_target or "local").executor == INLINE:
+        if detach:
+            raise click.UsageError("An inline run is run by this very command: leave out --detach, or --target inline.")
+        run = _run_inline(workspace, chosen, job, wanted, name, rehash, as_json)
+        return _concluded(workspace, run, conclude(run), checkpoint, as_json)
     with files_progress_of("snapshotting") as progress:
         run = Experiment(workspace, chosen).submit(
             job,
@@ -136,19 +145,55 @@ def command(
             rehash=rehash,
             progress=progress,
         )
-    _narrate_submit(run, chosen)
+    _narrate_submit(run, run.snapshot, chosen)
     if detach:
         if as_json:
             print_json(_document(run))
         else:
             print(run.id)
         return exit_codes.OK
-    code = stream(run, script_output_to_stderr=as_json)
+    return _concluded(workspace, run, stream(run, script_output_to_stderr=as_json), checkpoint, as_json)
+
+
+def _concluded(workspace: Workspace, run: Run, code: int, checkpoint: bool, as_json: bool) -> int:
     if checkpoint:
         _narrate_checkpoint(workspace)
     if as_json:
         print_json(_document(run))
     return code
+
+
+def _run_inline(
+    workspace: Workspace,
+    experiment: str,
+    config: ScriptRunConfig,
+    tags: dict[str, str],
+    name: str,
+    rehash: bool,
+    as_json: bool,
+) -> Run:
+    """Run the script in this process; JSON needs stdout for itself."""
+    from onrecord.submission import submit
+
+    with ExitStack() as shown:
+        progress = shown.enter_context(files_progress_of("snapshotting"))
+
+        def before(run_id: str, snapshot: Snapshot) -> None:
+            shown.close()
+            _narrate_submit(Run(workspace, run_id), snapshot, experiment)
+
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+            run_id, _ = submit(
+                workspace,
+                experiment,
+                config,
+                name=name,
+                tags=tags,
+                rehash=rehash,
+                progress=progress,
+                before_inline=before,
+            )
+    return Run(workspace, run_id)
 
 
 def _narrate_checkpoint(workspace: Workspace) -> None:
@@ -193,8 +238,7 @@ def _document(run: Run) -> dict[str, object]:
     return run_document(run.workspace, query.run(run.id), tags, run.get_properties(), children)
 
 
-def _narrate_submit(run: Run, experiment: str) -> None:
-    taken = run.snapshot
+def _narrate_submit(run: Run, taken: Snapshot | None, experiment: str) -> None:
     if taken is None:
         return
     narrate_taken(taken)

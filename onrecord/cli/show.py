@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
 from onrecord.cli.children_tree import print_children
 from onrecord.cli.common import json_option, open_run, print_json, run_argument
 from onrecord.cli.metric_text import last_text
-from onrecord.cli.text import Style, duration, local_time, printable
+from onrecord.cli.text import Style, duration, local_time, printable, size
 from onrecord.documents import note_document, run_document, status_of
 from onrecord.ledger.errors import UnknownRun
 from onrecord.ledger.events import PayloadErased, RunImported
 from onrecord.ledger.series import Standing
+from onrecord.resource_summary import resource_document
 from onrecord.run import Run
 
 
@@ -29,7 +31,8 @@ def command(run: str, as_json: bool) -> None:
         tags, children = query.tags(row.run_id)[row.run_id], query.children_by_status(row.run_id)
         document = run_document(found.workspace, row, tags, found.get_properties(), children)
         notes = [note_document(note) for note in found.notes]
-        print_json({**document, "description": found.description, "notes": notes})
+        resources = resource_document(found.workspace, row)
+        print_json({**document, "description": found.description, "notes": notes, "resources": resources})
     else:
         _print(found)
 
@@ -61,6 +64,7 @@ def _print(run: Run) -> None:
         ("ended", " ".join(part for part in (local_time(row.ended_at), ended) if part)),
         ("duration", duration(row.duration_seconds)),
         *([("archived", local_time(row.archived_at))] if row.archived_at is not None else []),
+        *_resources(resource_document(run.workspace, row)),
     ]
     for name, value in facts:
         print(f"  {style.dim(name.ljust(12))} {value}")
@@ -98,6 +102,23 @@ def _parent(run: Run, parent: str) -> str:
         return f"{parent} ({printable(run.workspace.query.run(parent).display_name)})"
     except UnknownRun:
         return f"{printable(parent)} (not in this workspace)"
+
+
+def _resources(known: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """What its processes used, in at most three lines."""
+    if known is None:
+        return []
+    cpu, share = known["cpu_seconds"], known["mean_cpu_percent"]
+    memory, read, written = known["peak_rss_bytes"], known["read_bytes"], known["written_bytes"]
+    busy = f"{duration(cpu)}, {share:.0f} % of a core on average" if share is not None else duration(cpu)
+    moved = f", read {size(read)}, wrote {size(written)}" if read is not None and written is not None else ""
+    lines = [("cpu time", busy)] if cpu is not None else []
+    if memory is not None:
+        lines.append(("memory", f"{size(memory)} at most{moved}"))
+    if known["peak_gpu_memory_bytes"] is not None:
+        gpu = f"{known['mean_gpu_percent'] or 0:.0f} % on average, {size(known['peak_gpu_memory_bytes'])} at most"
+        lines.append(("gpu", gpu))
+    return lines
 
 
 def _custody(run: Run) -> list[tuple[str, str]]:

@@ -7,9 +7,15 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
+
+from onrecord.executors.control_group import remove
+from onrecord.executors.records import read_order
+
+pytest.register_assert_rewrite(*(f"onrecord.executors.contract{part}" for part in ("", "_scripts", "_steps")))
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -47,7 +53,7 @@ def orphans() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind(orphans: None) -> Iterator[None]:
+def nothing_left_behind(orphans: None, tmp_path: Path) -> Iterator[None]:
     """Supervisors end a moment after their last word; everything else must be gone already."""
     yield
     deadline = time.monotonic() + 20
@@ -57,4 +63,14 @@ def nothing_left_behind(orphans: None) -> Iterator[None]:
     for process in left:
         process.kill()
     _collect_the_dead()
+    _remove_groups(tmp_path)
     assert names == []
+
+
+def _remove_groups(folder: Path) -> None:
+    """Empty control groups of supervisors that the test killed and nobody recovered."""
+    for launch in folder.rglob("launch"):
+        order = read_order(launch.parent)
+        for root in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup") if order is not None and order.token else ():
+            for group in Path(root).glob(f"onrecord-{order.token}"):
+                remove(group)

@@ -6,9 +6,8 @@ import os
 import signal
 from pathlib import Path
 
-from contract import wait_for
-
 from onrecord.executors import lock, records
+from onrecord.executors.contract import wait_for
 from onrecord.executors.records import Supervisor
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract import launch_in
 
+from onrecord.executors.contract import launch_in
 from onrecord.executors.errors import InvalidLaunch
 from onrecord.executors.identity import boot_id, is_same_process, start_ticks
 from onrecord.executors.protocol import Ended, Launch, Started, Waiting

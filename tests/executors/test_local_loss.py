@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 
 import pytest
-from contract import end_of, in_another_process, launch_in, started_of, wait_for
 from local_helpers import lose_supervisor, supervisor_of
 
 from onrecord.executors import lock, records, supervisor
+from onrecord.executors.contract import end_of, in_another_process, launch_in, started_of, wait_for
 from onrecord.executors.errors import AlreadyStarted, CannotSupervise, UnknownTarget
 from onrecord.executors.identity import boot_id, is_same_process, start_ticks
 from onrecord.executors.local import LocalExecutor

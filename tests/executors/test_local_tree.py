@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from contract import end_of, launch_in, started_of, wait_for
 from local_helpers import lose_supervisor
 
+from onrecord.executors.contract import end_of, launch_in, started_of, wait_for
 from onrecord.executors.local import LocalExecutor
 from onrecord.executors.protocol import Ended, Launch
 from onrecord.executors.tree import Sample, Seed, members, sample

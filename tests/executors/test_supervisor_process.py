@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from contract import end_of, in_another_process, launch_in, progress_until, started_of, wait_for
 from local_helpers import supervisor_of
 
 from onrecord.executors import lock, records, supervisor
+from onrecord.executors.contract import end_of, in_another_process, launch_in, progress_until, started_of, wait_for
 from onrecord.executors.errors import CannotSupervise
 from onrecord.executors.identity import is_same_process
 from onrecord.executors.local import LocalExecutor

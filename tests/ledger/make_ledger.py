@@ -98,8 +98,9 @@ TABLES = (
         "metric_chunks",
         "metric_buckets",
         "spools",
+        "run_resources",
     ),
-    *("families", "search", "projections", "tags", "properties", "params", "metrics"),
+    *("families", "search", "projections", "tags", "properties", "params", "metrics", "resources"),
 )
 
 

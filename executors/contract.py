@@ -1,10 +1,13 @@
-"""What every executor must do, as tests that any executor can run.
+"""What every executor must do, as tests that any executor can run with pytest. Imported by tests only.
 
     class TestMyExecutor(ExecutorContract):
         def make_executor(self) -> Executor:
             return MyExecutor()
 
-Needs a POSIX shell where the scripts run, and a folder (`tmp_path`) that both sides see.
+`ExecutorContract` starts programs and needs a POSIX shell where they run, `ScriptContract`, which is part of it, only
+Python scripts; both need a folder (`tmp_path`) that both sides see. What an executor says in its `capabilities` that
+it cannot do is skipped. In a `conftest.py`, `pytest.register_assert_rewrite` of this module, `contract_scripts` and
+`contract_steps` makes failures tell their values.
 """
 
 from __future__ import annotations
@@ -12,98 +15,43 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from onrecord.executors.contract_scripts import ScriptContract
+from onrecord.executors.contract_steps import (
+    MakeLaunch,
+    end_of,
+    in_another_process,
+    launch_in,
+    needs,
+    progress_until,
+    started_of,
+    wait_for,
+)
 from onrecord.executors.errors import AlreadyStarted, NothingStarted
-from onrecord.executors.protocol import Ended, Executor, Launch, Progress, Started, Waiting
+from onrecord.executors.protocol import (
+    Executor,
+    Waiting,
+)
 
-PATIENCE_SECONDS = 60.0
-
-MakeLaunch = Callable[..., Launch]
-
-
-def launch_in(folder: Path, *command: str, **changes: Any) -> Launch:
-    """A dull launch of the command in a folder of its own."""
-    work = folder / "work"
-    work.mkdir(parents=True, exist_ok=True)
-    values: dict[str, Any] = {
-        "command": command,
-        "working_directory": work,
-        "environment": {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
-        "stdout": folder / "logs" / "stdout.txt",
-        "stderr": folder / "logs" / "stderr.txt",
-        "control": folder / "control",
-        "grace_seconds": 1.0,
-    }
-    return Launch(**{**values, **changes})
+__all__ = [
+    "ExecutorContract",
+    "MakeLaunch",
+    "ScriptContract",
+    "end_of",
+    "in_another_process",
+    "launch_in",
+    "needs",
+    "progress_until",
+    "started_of",
+    "wait_for",
+]
 
 
-def progress_until(executor: Executor, control: Path, kind: type[Progress]) -> Any:
-    """Wait for progress of that kind (or the end)."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    progress: Progress = Waiting()
-    while not isinstance(progress, (kind, Ended)):
-        assert time.monotonic() < deadline, f"still {progress}"
-        progress = executor.wait(control, 5.0, progress)
-    assert isinstance(progress, kind), progress
-    return progress
-
-
-def end_of(executor: Executor, control: Path) -> Ended:
-    """Wait for the end."""
-    ended: Ended = progress_until(executor, control, Ended)
-    return ended
-
-
-def started_of(executor: Executor, control: Path) -> Started:
-    """Wait for the start."""
-    started: Started = progress_until(executor, control, Started)
-    return started
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Wait until it holds."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def in_another_process(work: Callable[[], object], *, then_kill: bool = False) -> int:
-    """Run it in a forked process and return that one's wait status: 0 when it raised nothing."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-            if then_kill:
-                os.kill(os.getpid(), signal.SIGKILL)
-            os._exit(0)
-        finally:
-            os._exit(1)
-    return os.waitpid(child, 0)[1]
-
-
-class ExecutorContract:
-    """Start, poll, wait, stop and logs, as `protocol.Executor` promises them."""
-
-    def make_executor(self) -> Executor:
-        raise NotImplementedError
-
-    @pytest.fixture
-    def executor(self) -> Executor:
-        return self.make_executor()
-
-    @pytest.fixture
-    def make(self, tmp_path: Path) -> MakeLaunch:
-        return lambda *command, **changes: launch_in(tmp_path, *command, **changes)
-
-    def end(self, executor: Executor, launch: Launch) -> Ended:
-        executor.start(launch)
-        return end_of(executor, launch.control)
+class ExecutorContract(ScriptContract):
+    """Start, poll, wait, stop, recover and logs, as `protocol.Executor` promises them, for any program."""
 
     @pytest.mark.parametrize("code", [0, 1, 2, 3, 75, 126, 127, 128, 137, 255])
     def test_every_exit_code_is_reported_exactly(self, executor: Executor, make: MakeLaunch, code: int) -> None:
@@ -123,11 +71,12 @@ class ExecutorContract:
     def test_a_missing_program_was_not_started(self, executor: Executor, make: MakeLaunch) -> None:
         ended = self.end(executor, make("/no/such/python"))
         assert (ended.reason, ended.exit_code, ended.started) == ("not_started", None, None)
-        assert ended.message == "cannot start /no/such/python: No such file or directory"
+        assert "/no/such/python" in ended.message
 
     def test_a_program_that_is_not_on_the_path_was_not_started(self, executor: Executor, make: MakeLaunch) -> None:
         ended = self.end(executor, make("no-such-program"))
-        assert (ended.reason, ended.message) == ("not_started", "cannot start no-such-program: not found on PATH")
+        assert ended.reason == "not_started"
+        assert "no-such-program" in ended.message
 
     def test_a_file_that_may_not_be_executed_was_not_started(
         self, executor: Executor, make: MakeLaunch, tmp_path: Path
@@ -135,27 +84,32 @@ class ExecutorContract:
         program = tmp_path / "program"
         program.write_text("#!/bin/sh\n")
         ended = self.end(executor, make(str(program)))
-        assert (ended.reason, ended.message) == ("not_started", f"cannot start {program}: Permission denied")
+        assert ended.reason == "not_started"
+        assert str(program) in ended.message
 
-    def test_a_missing_interpreter_line_is_named(self, executor: Executor, make: MakeLaunch, tmp_path: Path) -> None:
+    def test_a_program_without_its_interpreter_was_not_started(
+        self, executor: Executor, make: MakeLaunch, tmp_path: Path
+    ) -> None:
         program = tmp_path / "program"
         program.write_text("#!/no/such/interpreter -u\n")
         program.chmod(0o755)
         ended = self.end(executor, make(str(program)))
         assert ended.reason == "not_started"
-        assert "'/no/such/interpreter -u'" in ended.message
+        assert str(program) in ended.message
 
     def test_a_missing_working_directory_was_not_started(
         self, executor: Executor, make: MakeLaunch, tmp_path: Path
     ) -> None:
         ended = self.end(executor, make("true", working_directory=tmp_path / "gone"))
         assert ended.reason == "not_started"
-        assert ended.message == f"cannot enter the working directory {tmp_path}/gone: No such file or directory"
+        assert f"{tmp_path}/gone" in ended.message
 
+    @needs("stop")
     def test_the_time_limit_ends_a_script(self, executor: Executor, make: MakeLaunch) -> None:
         ended = self.end(executor, make("sleep", "600", time_limit_seconds=0.2))
         assert (ended.reason, ended.exit_code, ended.signal) == ("time_limit", None, signal.SIGTERM)
 
+    @needs("stop")
     def test_the_time_limit_ends_a_stopped_script(self, executor: Executor, make: MakeLaunch) -> None:
         ended = self.end(executor, make("sh", "-c", "kill -STOP $$; exit 3", time_limit_seconds=0.2))
         assert ended.reason == "time_limit"
@@ -164,6 +118,7 @@ class ExecutorContract:
         ended = self.end(executor, make("sh", "-c", "exit 4", time_limit_seconds=600))
         assert (ended.reason, ended.exit_code) == ("exited", 4)
 
+    @needs("stop")
     def test_a_stop_ends_a_script(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sleep", "600")
         executor.start(launch)
@@ -173,6 +128,7 @@ class ExecutorContract:
         ended = end_of(executor, launch.control)
         assert (ended.reason, ended.signal) == ("stopped", signal.SIGTERM)
 
+    @needs("stop")
     def test_a_script_may_tidy_up_within_the_grace(self, executor: Executor, make: MakeLaunch) -> None:
         text = "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.05; done"
         launch = make("sh", "-c", text, grace_seconds=30.0)
@@ -183,6 +139,7 @@ class ExecutorContract:
         assert (ended.reason, ended.exit_code) == ("stopped", 5)
         assert launch.stdout.read_text() == "up\nbye\n"
 
+    @needs("stop")
     def test_a_script_that_ignores_sigterm_is_killed(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sh", "-c", "trap '' TERM; echo up; sleep 600", grace_seconds=0.2)
         executor.start(launch)
@@ -191,12 +148,14 @@ class ExecutorContract:
         ended = end_of(executor, launch.control)
         assert (ended.reason, ended.signal) == ("stopped", signal.SIGKILL)
 
+    @needs("stop")
     def test_a_stop_just_after_the_start_is_not_lost(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sleep", "600")
         executor.start(launch)
         executor.stop(launch.control)
         assert end_of(executor, launch.control).reason == "stopped"
 
+    @needs("stop")
     def test_a_stop_before_the_start_prevents_it(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sh", "-c", "echo ran")
         executor.stop(launch.control)
@@ -228,6 +187,7 @@ class ExecutorContract:
         with pytest.raises(NothingStarted):
             executor.logs(tmp_path)
 
+    @needs("stop")
     def test_waiting_ends_at_the_timeout(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sleep", "600")
         executor.start(launch)
@@ -243,6 +203,7 @@ class ExecutorContract:
         assert executor.wait(launch.control, 3600.0, ended) == ended
         assert time.monotonic() - before < 600
 
+    @needs("logs")
     def test_output_is_kept_byte_for_byte_and_appended(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sh", "-c", r"printf '\000\377\n'; printf '\200' >&2")
         launch.stdout.parent.mkdir()
@@ -251,6 +212,7 @@ class ExecutorContract:
         assert launch.stdout.read_bytes() == b"before\n\0\xff\n"
         assert launch.stderr.read_bytes() == b"\x80"
 
+    @needs("logs")
     def test_both_outputs_may_go_to_one_file(self, executor: Executor, make: MakeLaunch, tmp_path: Path) -> None:
         log = tmp_path / "log.txt"
         self.end(executor, make("sh", "-c", "echo one; echo two >&2; echo three", stdout=log, stderr=log))
@@ -268,7 +230,7 @@ class ExecutorContract:
         self.end(executor, launch)
         fields = [entry.partition(b"=") for entry in launch.stdout.read_bytes().split(b"\0") if entry]
         given = {os.fsdecode(name): os.fsdecode(value) for name, _, value in fields}
-        assert given.pop("ONRECORD_EXECUTION")
+        given.pop("ONRECORD_EXECUTION", "")
         assert given == {**odd, "PWD": str(launch.working_directory)}
 
     def test_arguments_arrive_unchanged(self, executor: Executor, make: MakeLaunch) -> None:
@@ -294,12 +256,14 @@ class ExecutorContract:
         launch = make("sh", "-c", "exec >&- 2>&-; sleep 0.1; exit 8")
         assert self.end(executor, launch).exit_code == 8
 
+    @needs("survive")
     def test_the_script_survives_the_process_that_started_it(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sh", "-c", "sleep 0.3; echo alive; exit 9")
         in_another_process(lambda: executor.start(launch), then_kill=True)
         assert end_of(executor, launch.control).exit_code == 9
         assert launch.stdout.read_text() == "alive\n"
 
+    @needs("poll", "stop")
     def test_any_process_can_watch_and_stop(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sleep", "600")
         executor.start(launch)
@@ -314,6 +278,7 @@ class ExecutorContract:
         assert in_another_process(other) == 0
         assert end_of(executor, launch.control).reason == "stopped"
 
+    @needs("stop")
     def test_what_a_script_leaves_behind_is_ended_and_counted(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sh", "-c", "sleep 600 & echo $!; exit 3")
         ended = self.end(executor, launch)
@@ -321,6 +286,7 @@ class ExecutorContract:
         with pytest.raises(ProcessLookupError):
             os.kill(int(launch.stdout.read_text()), 0)
 
+    @needs("adopt", "stop")
     def test_recovering_a_running_script_leaves_it_alone(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sleep", "600")
         executor.start(launch)
@@ -329,3 +295,15 @@ class ExecutorContract:
         assert executor.poll(launch.control) == started
         executor.stop(launch.control)
         assert end_of(executor, launch.control).reason == "stopped"
+
+    @needs("resources")
+    def test_what_it_used_is_told_in_the_end(self, executor: Executor, make: MakeLaunch) -> None:
+        ended = self.end(executor, make("sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"))
+        assert ended.cpu_seconds is not None and ended.cpu_seconds > 0
+        assert ended.max_rss_bytes is not None and ended.max_rss_bytes > 0
+
+    @needs("logs")
+    def test_what_children_write_is_in_the_logs(self, executor: Executor, make: MakeLaunch) -> None:
+        launch = make("sh", "-c", "(echo out; echo err >&2) & wait")
+        self.end(executor, launch)
+        assert (launch.stdout.read_text(), launch.stderr.read_text()) == ("out\n", "err\n")
