@@ -37,6 +37,7 @@ from onrecord.missing_file import missing_file_hint
 from onrecord.outcome import last_event, last_words
 from onrecord.patience import patiently, say
 from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, executor_of, needs_build, start_script
+from onrecord.run_types import INTERACTIVE
 from onrecord.script_environment import environment_of
 from onrecord.unkept import unkept_warning
 from onrecord.working_copy import give_up_copies, is_given_up
@@ -90,6 +91,7 @@ class Companion:
             return
         status = self._status()
         if status in TERMINAL:
+            self._end_children()
             self._tell_truth()
             return
         progress = self._executor.poll(self._control)
@@ -291,7 +293,7 @@ class Companion:
         if kept:
             give_up_copies(self._folder, self._workspace.store, self._files(), self._append, self._is_given_up)
         limit = self._config["max_run_duration_seconds"]
-        self._end(last_event(ended, self._folder.stderr, limit, self._warnings))
+        self._end(last_event(ended, self._folder.stderr, limit, self._warnings), ended)
 
     def _close_without_folder(self) -> None:
         """The run's folder is gone: end what still runs, and say what the ledger alone can still tell."""
@@ -368,7 +370,14 @@ class Companion:
             self._inventory = ask_for_inventory(self._config["interpreter"], environment, self._folder)
         return self._inventory.finish() if self._inventory is not None else None
 
-    def _end(self, event: Event) -> None:
+    def _end_children(self, ended: Ended | None = None) -> None:
+        if any(row.run_type == INTERACTIVE for row in self._workspace.query.unfinished()):
+            from onrecord.interactive_finish import end_left_open
+
+            patiently(lambda: end_left_open(self._workspace, self._run_id, ended))
+
+    def _end(self, event: Event, ended: Ended | None = None) -> None:
+        self._end_children(ended)
         try:
             self._append([event], seal=True)
         except IllegalTransition:

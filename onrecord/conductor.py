@@ -21,6 +21,7 @@ from onrecord.layout import RunFolder
 from onrecord.ledger.errors import UnknownRun
 from onrecord.ledger.states import PREPARING, QUEUED
 from onrecord.preparation import Start, executor_of, needs_build, start_script
+from onrecord.run_types import INTERACTIVE
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ def main(arguments: Sequence[str]) -> int:
 
         # The submitter died before the run was on record.
         shutil.rmtree(workspace.layout.run(run_id).path, ignore_errors=True)
+        return 0
+    if row.run_type == INTERACTIVE:
+        from onrecord.interactive_companion import attend
+
+        attend(workspace, run_id, word, answer)
         return 0
     if row.status == QUEUED:
         # The submitter died before it could say so: the run has no conductor until there is room for it.

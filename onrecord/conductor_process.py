@@ -81,6 +81,14 @@ class ConductorProcess:
         self._say_go()
         self._let_go()
 
+    def go_on(self) -> int:
+        """The same, and go on being told: the descriptor that each further byte is written to, without waiting."""
+        self._say_go()
+        speak = os.dup(self._speak)
+        os.set_blocking(speak, False)
+        self._let_go()
+        return speak
+
     def dismiss(self) -> None:
         """There is no run: end."""
         self._process.kill()

@@ -1,120 +1,95 @@
-"""A run that is kept in memory: what `Run.get_context()` gives a script that was started by hand."""
+"""The run of a script that was started by hand: nothing at all until the script records something."""
 
 from __future__ import annotations
 
 import os
-import sys
-import uuid
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+import threading
+from typing import TYPE_CHECKING, Any
 
-from onrecord.metric_values import checked_name, checked_step, checked_value
-from onrecord.offline_files import OfflineFiles
-from onrecord.tag_names import checked_tags
+from onrecord.run import Run
+from onrecord.run_ids import checked_new_id
 
-_said: set[int] = set()
+if TYPE_CHECKING:
+    from onrecord.experiment import Experiment
 
 
-class OfflineRun(OfflineFiles):
-    """Takes what a submitted run takes and gives it back, until the process ends."""
+class OfflineRun(Run):
+    """A whole Run, begun at the first thing that is recorded in it.
+
+    Where it is kept is decided then, see `offline_place`: in the workspace that the current folder is in, or, without
+    one, until the process ends.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.id = f"OfflineRun_{uuid.uuid4()}"
-        self.experiment = None
-        self.number = 0
-        self.display_name = Path(sys.argv[0] or "script").name
-        self._metrics: dict[str, list[Any]] = {}
-        self._tags: dict[str, str] = {}
-        self._properties: dict[str, str] = {}
-        _say_once()
+        # No `workspace`: the first look at it is what begins the run.
+        self.id = checked_new_id()
+        self.snapshot = None
+        self._beginning = threading.RLock()
+        self._pid = os.getpid()
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "workspace":
+            raise AttributeError(f"'Run' object has no attribute {name!r}")
+        with self._beginning:
+            if "workspace" not in self.__dict__:
+                self._begin()
+        return self.__dict__["workspace"]
 
     @property
-    def status(self) -> str:
-        """Always Running."""
-        return self.get_status()
+    def has_begun(self) -> bool:
+        """Whether something was recorded in it."""
+        return "workspace" in self.__dict__
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment that it belongs to, or will."""
+        if self.has_begun:
+            return super().experiment
+        from onrecord.experiment import Experiment
+        from onrecord.offline_place import experiment_of, place_of
+
+        return Experiment(place_of().workspace, experiment_of())
 
     def get_status(self) -> str:
-        """Always Running."""
-        return "Running"
+        """Running, until it has ended."""
+        return super().get_status() if self.has_begun else "Running"
 
     def has_ended(self) -> bool:
-        """Always false."""
-        return False
+        """Whether it is Completed, Failed or Canceled."""
+        return super().has_ended() if self.has_begun else False
 
-    def get_details(self) -> dict[str, Any]:
-        """What there is to tell."""
-        return {"runId": self.id, "status": "Running", "target": "offline", "properties": dict(self._properties)}
+    def complete(self) -> None:
+        """End it as Completed; nothing where nothing was recorded."""
+        if self.has_begun:
+            super().complete()
 
-    def get_snapshot_id(self) -> str | None:
-        """None: nothing was snapshotted."""
-        return None
-
-    def log(self, name: str, value: Any, description: str = "", step: int | None = None) -> None:
-        """Keep one value in memory. Raises BadMetric as a submitted run would."""
-        checked_name(name)
-        if step is not None:
-            checked_step(name, step)
-        self._metrics.setdefault(name, []).append(checked_value(name, value))
-
-    def get_metrics(self, name: str | None = None) -> dict[str, Any]:
-        """Values by metric, in the form of `Run.get_metrics`."""
-        return {
-            key: values[0] if len(values) == 1 else list(values)
-            for key, values in self._metrics.items()
-            if name is None or key == name
-        }
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """Its tags."""
-        return self.get_tags()
-
-    def get_tags(self) -> dict[str, str]:
-        """Its tags."""
-        return dict(self._tags)
-
-    def tag(self, key: str, value: object = None) -> None:
-        """Set one tag."""
-        self.set_tags({key: value})
-
-    def set_tags(self, tags: Mapping[str, object]) -> None:
-        """Set tags to new values. Raises BadTag for an empty name."""
-        self._tags.update(checked_tags(tags))
-
-    def remove_tags(self, tags: list[str]) -> None:
-        """Remove tags by name."""
-        for name in tags:
-            self._tags.pop(str(name), None)
-
-    @property
-    def properties(self) -> dict[str, str]:
-        """Its properties."""
-        return self.get_properties()
-
-    def get_properties(self) -> dict[str, str]:
-        """Its properties."""
-        return dict(self._properties)
-
-    def add_properties(self, properties: Mapping[str, object]) -> None:
-        """Add properties; the first value of a name stays."""
-        for key, value in properties.items():
-            self._properties.setdefault(str(key), str(value))
+    def fail(self, error_details: str | BaseException | None = None, error_code: str | None = None) -> None:
+        """End it as Failed, which is worth recording."""
+        self._row()
+        super().fail(error_details, error_code)
 
     def cancel(self) -> None:
-        """Nothing to cancel: the script ends when it ends."""
+        """End it as Canceled; nothing where nothing was recorded."""
+        if self.has_begun:
+            super().cancel()
+
+    def _begin(self) -> None:
+        from onrecord.offline_place import begin_offline
+
+        begin_offline(self)
 
     def __repr__(self) -> str:
-        return f"OfflineRun({self.id!r})"
+        return super().__repr__() if self.has_begun else f"OfflineRun({self.id!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
 
-def _say_once() -> None:
-    if os.getpid() in _said:
-        return
-    _said.add(os.getpid())
-    script = Path(sys.argv[0]).name or "SCRIPT"
-    print(
-        f"onrecord: not inside a run, metrics are kept in memory only; onrecord run {script} keeps them",
-        file=sys.stderr,
-    )
+def after_fork(run: OfflineRun) -> None:
+    """In a fork of the process that asked for it: what was not begun there is a run of its own here."""
+    run._beginning = threading.RLock()
+    if not run.has_begun:
+        run.id = checked_new_id()

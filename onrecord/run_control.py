@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from onrecord.run_details import RunDetails
 from onrecord.run_errors import RunFailedError
+from onrecord.run_interactive import RunInteractive
 
 if TYPE_CHECKING:
     from onrecord.ledger.query import RunRow
 
 
-class RunControl(RunDetails):
+class RunControl(RunDetails, RunInteractive):
     """Nothing here ends the caller's own process, and a run goes on whoever waits for it."""
 
     def wait_for_completion(
@@ -45,6 +46,9 @@ class RunControl(RunDetails):
 
     def cancel(self) -> None:
         """Ask for its end: SIGTERM to all its processes, SIGKILL ten seconds later. Nothing where it has ended."""
+        if self._interactive is not None:
+            self._interactive.cancel()
+            return
         from onrecord.ledger.errors import IllegalTransition
         from onrecord.ledger.events import CancelRequested
 
@@ -58,6 +62,16 @@ class RunControl(RunDetails):
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.cancel.touch()
         self.workspace.recover(0)
+
+    def complete(self) -> None:
+        """End an interactive run as Completed; a submitted one ends with its script."""
+        if self._interactive is not None:
+            self._interactive.complete()
+
+    def fail(self, error_details: str | BaseException | None = None, error_code: str | None = None) -> None:
+        """End an interactive run as Failed; a submitted one ends with its script."""
+        if self._interactive is not None:
+            self._interactive.fail(error_details, error_code)
 
     def erase(self, *, files: bool = False, reason: str = "", experiment_too: bool = False) -> None:
         """Erase what is known of it: arguments, tags, metrics, errors; its place and its proofs stay.

@@ -57,7 +57,7 @@ def submit(
     place = FIRST_IN_BUILT if job.environment.needs_build() else FIRST
     conductor = _start_conductor(workspace, run_id, folder, place)
     try:
-        facts = _GitQuestion(job.source)
+        facts = GitQuestion(job.source)
         # What the snapshot finds stored already must not be erased with another run before this one refers to it.
         with workspace.store.in_use():
             rules = Rules(defaults=job.default_excludes)
@@ -156,18 +156,19 @@ def _record(
     # Its conductor is up by now: said here, in the same transaction, it need not be written before the start.
     with admission(workspace, target, submitted.config) as admitted:
         place = [RunQueued(reason=admitted.reason)] if admitted.reason else start_events(admitted.gpus)
-        workspace.journal.append(run_id, [submitted, *_patch(workspace, facts), *place], expected=0)
+        workspace.journal.append(run_id, [submitted, *patch_events(workspace, facts), *place], expected=0)
     return not admitted.reason
 
 
-def _patch(workspace: Workspace, facts: GitFacts) -> list[FileRecorded]:
+def patch_events(workspace: Workspace, facts: GitFacts) -> list[FileRecorded]:
+    """Store what git says of uncommitted changes; nothing where there is none."""
     if not facts.patch:
         return []
     stored = workspace.store.put_bytes(facts.patch)
     return [FileRecorded(name=PATCH_NAME, digest=stored.digest, size=stored.size, bytes_stored=stored.bytes_stored)]
 
 
-class _GitQuestion:
+class GitQuestion:
     """git is asked while the snapshot is taken: both wait for the disk and for other processes."""
 
     def __init__(self, source: Path) -> None:
@@ -178,6 +179,7 @@ class _GitQuestion:
         self._thread.start()
 
     def answer(self) -> GitFacts:
+        """Wait for the answer; raises what git's question raised."""
         self._thread.join()
         if self._error is not None:
             raise self._error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import click
@@ -26,7 +25,7 @@ from onrecord.compute_target import target_named
 from onrecord.distributed import Distribution, MpiConfiguration, PyTorchConfiguration, TensorflowConfiguration
 from onrecord.documents import run_document
 from onrecord.executors.registry import executor_named
-from onrecord.experiment import Experiment, checked_experiment_name
+from onrecord.experiment import Experiment, checked_experiment_name, experiment_name_of
 from onrecord.resources import Resources
 from onrecord.run import Run
 from onrecord.script_run_config import MAX_DURATION_SECONDS_DEFAULT, ScriptRunConfig
@@ -106,7 +105,7 @@ def command(
     # Everything that can be refused is refused before a workspace is made for it.
     wanted = _tags(tags)
     _refuse_unknown(config.checked().target)
-    chosen = checked_experiment_name(experiment or _experiment_name(folder))
+    chosen = checked_experiment_name(experiment or experiment_name_of(folder))
     workspace = _workspace()
     warn_of_changed_history(workspace)
     workspace.recover(0)
@@ -182,10 +181,6 @@ def _workspace() -> Workspace:
         workspace = Workspace.create()
         narrate(printable(f"made a workspace in {workspace.layout.root}"))
         return workspace
-
-
-def _experiment_name(folder: Path) -> str:
-    return re.sub(r"[^\w\-]+", "_", folder.resolve().name, flags=re.ASCII).strip("_-")[:255] or "default"
 
 
 def _tags(given: tuple[str, ...]) -> dict[str, str]:

@@ -1,0 +1,87 @@
+"""The last things that are done for an interactive run, by its own process or by whoever cares for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from onrecord.ingest import has_more, ingest
+from onrecord.interactive_ending import Ending, last_event
+from onrecord.interactive_folders import captures_of
+from onrecord.ledger.errors import IllegalTransition
+from onrecord.ledger.states import CANCEL_REQUESTED
+from onrecord.run_types import INTERACTIVE
+
+if TYPE_CHECKING:
+    from onrecord.capture import Capture
+    from onrecord.executors.protocol import Ended
+    from onrecord.ledger.query import RunRow
+    from onrecord.workspace import Workspace
+
+
+def finish(
+    workspace: Workspace,
+    run_id: str,
+    ending: Ending | None,
+    ended: Ended | None = None,
+    *,
+    captures: Sequence[Capture] | None = None,
+    more: Sequence[tuple[str, Any]] = (),
+) -> None:
+    """Take in what the run left, then put its end on record and seal it; nothing where it has ended already.
+
+    `captures`: what has been watching its folders, where somebody has; `more`: files of other places by name.
+    Raises LedgerFull, LedgerBusy, DiskFull: then it is to be done again.
+    """
+    row = workspace.query.run(run_id)
+    if row.ended:
+        return
+    spool = workspace.layout.run(run_id).spool
+    if has_more(spool, workspace.query.spool_position(run_id)):
+        ingest(workspace.journal, run_id, spool)
+    warnings: list[str] = []
+    for capture in captures_of(workspace, run_id) if captures is None else captures:
+        capture.look(final=True)
+        warnings += capture.problems
+        if more:
+            capture.take(more)
+            more = ()
+    event = last_event(ending, ended, row.status == CANCEL_REQUESTED, list(dict.fromkeys(warnings)))
+    try:
+        workspace.journal.append(run_id, [event], seal=True)
+    except IllegalTransition:
+        # Someone else came first.
+        return
+    if has_more(spool, workspace.query.spool_position(run_id)):
+        ingest(workspace.journal, run_id, spool)
+
+
+def open_runs(workspace: Workspace, session: str) -> list[RunRow]:
+    """Unfinished interactive runs that are cared for together, the newest first, so that children come first."""
+    return [
+        row
+        for row in workspace.query.unfinished()
+        if row.run_type == INTERACTIVE and workspace.query.config(row.run_id).get("session") == session
+    ]
+
+
+def end_left_open(workspace: Workspace, session: str, ended: Ended | None) -> None:
+    """End the interactive runs of a submitted run whose processes are all gone. Raises what `finish` raises.
+
+    How the script ended says how those ended that its own process had; a process of its own says so itself, or
+    nobody can know.
+    """
+    for row in open_runs(workspace, session):
+        ending = Ending.read(workspace.layout.run(row.run_id).ending)
+        known = ended if ended is not None and _pid_of(workspace, row.run_id) == _pid_of(workspace, session) else None
+        try:
+            finish(workspace, row.run_id, ending, known)
+        except IllegalTransition:
+            continue
+
+
+def _pid_of(workspace: Workspace, run_id: str) -> int | None:
+    from onrecord.lost_folder import who_it_was
+
+    started = who_it_was(workspace.journal, run_id)
+    return started.pid if started is not None else None
