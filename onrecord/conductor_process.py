@@ -64,16 +64,18 @@ class ConductorProcess:
     for it, FIRST_IN_BUILT, the same in an environment that is built, or NEXT, after one that may have died anywhere.
     """
 
-    def __init__(self, layout: Layout, run_id: str, place: str, lock: int) -> None:
+    def __init__(self, layout: Layout, run_id: str, place: str, lock: int, *more: int) -> None:
+        """`more`: other descriptors that are handed over with the lock, and closed here with it."""
         with ExitStack() as handed_over, ExitStack() as kept:
-            handed_over.callback(os.close, lock)
+            for fd in (lock, *more):
+                handed_over.callback(os.close, fd)
             word, self._speak = os.pipe()
             handed_over.callback(os.close, word)
             kept.callback(os.close, self._speak)
             self._hear, answer = os.pipe()
             handed_over.callback(os.close, answer)
             kept.callback(os.close, self._hear)
-            self._process = _start(layout, run_id, place, word, answer, lock)
+            self._process = _start(layout, run_id, place, word, answer, lock, *more)
             kept.pop_all()
 
     def go(self) -> None:
@@ -121,7 +123,7 @@ class ConductorProcess:
         _reap()
 
 
-def _start(layout: Layout, run_id: str, place: str, word: int, answer: int, lock: int) -> subprocess.Popen[bytes]:
+def _start(layout: Layout, run_id: str, place: str, *descriptors: int) -> subprocess.Popen[bytes]:
     # Imported here, where it is needed: half of what this module would cost.
     import subprocess
 
@@ -130,13 +132,13 @@ def _start(layout: Layout, run_id: str, place: str, word: int, answer: int, lock
         return subprocess.Popen(
             [
                 *(sys.executable, "-I", "-S", "-c", _START, _search_path()),
-                *(str(layout.root), run_id, place, str(word), str(answer), str(lock)),
+                *(str(layout.root), run_id, place, *map(str, descriptors)),
             ],
             stdin=subprocess.DEVNULL,
             stdout=narration,
             stderr=narration,
             cwd=layout.root,
-            pass_fds=(word, answer, lock),
+            pass_fds=descriptors,
             start_new_session=True,
         )
     finally:

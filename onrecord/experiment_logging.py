@@ -76,7 +76,6 @@ def look_at_source(workspace: Workspace, source: Path, progress: Callable[[int, 
     from onrecord.submission import GitQuestion, patch_events, snapshot_of
 
     facts = GitQuestion(source)
-    # What the snapshot finds stored already must not be erased with another run before this one refers to it.
     snapshot = snapshot_of(workspace, source, progress=progress)
     answer = facts.answer()
     return Source(snapshot, answer.properties, patch_events(workspace, answer))

@@ -41,23 +41,24 @@ _LEDGER_SECONDS = 2.0
 _INTERRUPTED_SECONDS = 10.0
 
 
-def attend(workspace: Workspace, session: str, word: int, answer: int) -> None:
+def attend(workspace: Workspace, session: str, word: int, answer: int, process: int | None = None) -> None:
     """Care for the runs of a session until its process has ended or has no open run any more.
 
-    `word`: where the process asks for a look, until it closes it; `answer`: told once what is true is on record.
+    `word`: where the process asks for a look, until it closes it; `answer`: told once what is true is on record;
+    `process`: its pidfd, where it gave one.
     """
-    Companion(workspace, session, word).go(answer)
+    Companion(workspace, session, word, process).go(answer)
 
 
 class Companion:
     """One process and the runs that it has open."""
 
-    def __init__(self, workspace: Workspace, session: str, word: int) -> None:
+    def __init__(self, workspace: Workspace, session: str, word: int, process: int | None) -> None:
         self._workspace = workspace
         self._session = session
         self._word: int | None = word
         folder = workspace.layout.run(session)
-        self._process = WatchedProcess(who_it_was(workspace.journal, session), folder.process_lock)
+        self._process = WatchedProcess(who_it_was(workspace.journal, session), folder.process_lock, process)
         self._runs: dict[str, _Attended] = {}
         self._next_ledger = 0.0
 

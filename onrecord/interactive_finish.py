@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from onrecord.errors import OnRecordError
 from onrecord.ingest import has_more, ingest
 from onrecord.interactive_ending import Ending, last_event
 from onrecord.interactive_folders import captures_of
-from onrecord.ledger.errors import IllegalTransition
-from onrecord.ledger.states import CANCEL_REQUESTED
+from onrecord.ledger.errors import IllegalTransition, LedgerBusy, LedgerFull
+from onrecord.ledger.states import CANCEL_REQUESTED, CANCELED
 from onrecord.run_types import INTERACTIVE
+from onrecord.snapshot.errors import DiskFull
 
 if TYPE_CHECKING:
     from onrecord.capture import Capture
@@ -39,13 +41,7 @@ def finish(
     spool = workspace.layout.run(run_id).spool
     if has_more(spool, workspace.query.spool_position(run_id)):
         ingest(workspace.journal, run_id, spool)
-    warnings: list[str] = []
-    for capture in captures_of(workspace, run_id) if captures is None else captures:
-        capture.look(final=True)
-        warnings += capture.problems
-        if more:
-            capture.take(more)
-            more = ()
+    warnings = _take_last_look(captures_of(workspace, run_id) if captures is None else captures, more)
     event = last_event(ending, ended, row.status == CANCEL_REQUESTED, list(dict.fromkeys(warnings)))
     try:
         workspace.journal.append(run_id, [event], seal=True)
@@ -56,12 +52,39 @@ def finish(
         ingest(workspace.journal, run_id, spool)
 
 
+def _take_last_look(captures: Sequence[Capture], more: Sequence[tuple[str, Any]]) -> list[str]:
+    """What could not be kept, in sentences. Raises what may be over after a while."""
+    warnings: list[str] = []
+    try:
+        for capture in captures:
+            capture.look(final=True)
+            warnings += capture.problems
+        if captures and more:
+            captures[0].take(more)
+            warnings += captures[0].problems
+    except (DiskFull, LedgerFull, LedgerBusy):
+        raise
+    except (OnRecordError, OSError) as problem:
+        warnings.append(f"files could not be kept: {problem}")
+    return warnings
+
+
+def cancel_child(workspace: Workspace, run_id: str) -> bool:
+    """End a run that is a part of another one on request: its process goes on. False for any other run."""
+    row = workspace.query.run(run_id)
+    if row.run_type != INTERACTIVE or row.parent is None:
+        return False
+    finish(workspace, run_id, Ending(CANCELED, message="its end was asked for; its process goes on"))
+    return True
+
+
 def open_runs(workspace: Workspace, session: str) -> list[RunRow]:
     """Unfinished interactive runs that are cared for together, the newest first, so that children come first."""
     return [
         row
         for row in workspace.query.unfinished()
-        if row.run_type == INTERACTIVE and workspace.query.config(row.run_id).get("session") == session
+        if row.run_type == INTERACTIVE
+        and (row.run_id == session or workspace.query.config(row.run_id).get("session") == session)
     ]
 
 

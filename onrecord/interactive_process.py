@@ -27,10 +27,11 @@ _DYING_SECONDS = 1.0
 class WatchedProcess:
     """A process that holds the lock file `lock`, and is known by its number, start and boot."""
 
-    def __init__(self, started: Started | None, lock: Path) -> None:
+    def __init__(self, started: Started | None, lock: Path, descriptor: int | None = None) -> None:
+        """`descriptor`: a pidfd that it gave itself; of any other process one can be had only while it lives."""
         self._started = started
         self._lock = lock
-        self._descriptor = self._opened()
+        self._descriptor = self._opened() if descriptor is None else descriptor
 
     def has_ended(self) -> bool:
         """Whether it is gone, or has become another program."""
@@ -117,6 +118,16 @@ def hold_lock(path: Path) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def own_descriptor() -> list[int]:
+    """A pidfd of this process, to hand on; none where there is no such thing."""
+    if not hasattr(os, "pidfd_open"):
+        return []
+    try:
+        return [os.pidfd_open(os.getpid())]
+    except OSError:
+        return []
 
 
 def _is_held(path: Path) -> bool | None:

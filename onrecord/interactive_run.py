@@ -51,7 +51,8 @@ class InteractiveRun:
 
     def leave(self, problem: BaseException | None) -> None:
         """A `with` block ends: what it ends with says how the run does."""
-        self.end(Ending(COMPLETED) if problem is None else of_exception(problem))
+        if os.getpid() == self._pid:
+            self.end(Ending(COMPLETED) if problem is None else of_exception(problem))
 
     def end(self, ending: Ending) -> None:
         """Put its end on record, with that of its open children; once. Returns when all of it is safe."""

@@ -8,6 +8,7 @@ script of a submitted run nothing is started at all: that run's conductor cares 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from onrecord.conductor_process import FIRST, NEXT, ConductorProcess, is_conducted, take_lock
 from onrecord.errors import OnRecordError
-from onrecord.interactive_process import hold_lock
+from onrecord.interactive_process import hold_lock, own_descriptor
 from onrecord.script_variables import INTERACTIVE_RUN, RUN_ID
 from onrecord.workspace import VARIABLE
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_SECONDS = 0.002
 _LONGEST_PAUSE_SECONDS = 0.1
+_SAY_AFTER_SECONDS = 10.0
 
 # Held while runs begin and end. Reentrant: a signal handler may end a run while another is being started.
 mutex = threading.RLock()
@@ -62,7 +64,7 @@ class Session:
         """Start a companion, which waits until it is told that there is a run. Raises OSError."""
         lock = take_lock(self._lock)
         if lock is not None:
-            self._companion = ConductorProcess(self.workspace.layout, self.name, FIRST, lock)
+            self._companion = self._started(FIRST, lock)
 
     def recorded(self) -> None:
         """A run of it is in the ledger."""
@@ -78,7 +80,10 @@ class Session:
             return
         lock = take_lock(self._lock)
         if lock is not None:
-            self._speak = ConductorProcess(self.workspace.layout, self.name, NEXT, lock).go_on()
+            self._speak = self._started(NEXT, lock).go_on()
+
+    def _started(self, place: str, lock: int) -> ConductorProcess:
+        return ConductorProcess(self.workspace.layout, self.name, place, lock, *own_descriptor())
 
     def _is_told(self) -> bool:
         if self._speak is None:
@@ -96,12 +101,16 @@ class Session:
 
     def wait_until_ended(self, run_id: str) -> None:
         """Return when the companion has put the run's end on record; one that dies is replaced."""
-        pause = _FIRST_PAUSE_SECONDS
+        pause, say_at = _FIRST_PAUSE_SECONDS, time.monotonic() + _SAY_AFTER_SECONDS
         while not self.workspace.query.run(run_id).ended:
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
             if pause == _LONGEST_PAUSE_SECONDS and not is_conducted(self._lock):
                 self.poke()
+            if time.monotonic() > say_at:
+                say_at = float("inf")
+                where = self.workspace.layout.run(self.name).narration
+                print(f"onrecord: the files of run {run_id} are still being taken in; see {where}", file=sys.stderr)
 
     def close(self) -> None:
         """No run of it is open in this process any more: the companion may go."""
@@ -193,17 +202,16 @@ def ended(run: InteractiveRun) -> None:
 
 def open_runs() -> list[InteractiveRun]:
     """The open runs that this process has begun, the newest first."""
-    with mutex:
-        return [run for _, run in reversed(_open)]
+    return [run for _, run in reversed(list(_open))]
 
 
 def current() -> InteractiveRun | None:
     """The newest open run without a parent: of this thread, or of any where it has none."""
-    with mutex:
-        tops = [(thread, run) for thread, run in _open if run.parent is None]
-        own = [run for thread, run in tops if thread == threading.get_ident()]
-        found = own or [run for _, run in tops]
-        return found[-1] if found else None
+    # Without the lock, which is held while a folder is snapshotted.
+    tops = [(thread, run) for thread, run in list(_open) if run.parent is None]
+    own = [run for thread, run in tops if thread == threading.get_ident()]
+    found = own or [run for _, run in tops]
+    return found[-1] if found else None
 
 
 def _tell_children() -> None:

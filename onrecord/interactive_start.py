@@ -77,8 +77,12 @@ def _begin(
         for one in wanted:
             if one.kept:
                 remember_what_was_there(one.kept, workspace.layout.run(one.run_id).before)
-        source = look() if look is not None else Source()
-        _record(workspace, session, wanted, source)
+        if look is None:
+            _record(workspace, session, wanted, Source())
+        else:
+            # What a snapshot finds stored already must not be erased with another run before this one refers to it.
+            with workspace.store.in_use():
+                _record(workspace, session, wanted, look())
     except BaseException:
         if is_new:
             interactive_session.drop(session)

@@ -147,9 +147,10 @@ def _script() -> Path | None:
     if file is None or hasattr(sys, "ps1") or sys.flags.interactive:
         return None
     path = Path(file).absolute()
-    # `python -m pytest`, `jupyter`, a console script: their modules are where packages are installed.
+    # `python -m unittest`, `jupyter`, a console script: their modules are where packages are installed.
     installed = {"site-packages", "dist-packages"} & set(path.parts)
-    return None if installed or path.parent == Path(sys.executable).absolute().parent else path
+    ours = (Path(sys.executable).absolute().parent, Path(os.__file__).parent)
+    return None if installed or any(path.is_relative_to(folder) for folder in ours) else path
 
 
 def _is_a_test() -> bool:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from onrecord.errors import OnRecordError
 from onrecord.run import Run
 from onrecord.run_ids import checked_new_id
 
@@ -73,6 +76,15 @@ class OfflineRun(Run):
         if self.has_begun:
             super().cancel()
 
+    def _open_spool(self) -> Callable[[str, object, int], None]:
+        try:
+            return super()._open_spool()
+        except (OnRecordError, OSError) as problem:
+            # Nowhere to write at all: no reason not to train.
+            print(f"onrecord: nothing that this script logs is kept: {problem}", file=sys.stderr)
+            self._write_point = _drop
+            return _drop
+
     def _begin(self) -> None:
         from onrecord.offline_place import begin_offline
 
@@ -86,6 +98,10 @@ class OfflineRun(Run):
 
     def __hash__(self) -> int:
         return hash(self.id)
+
+
+def _drop(name: str, value: object, step: int) -> None:
+    del name, value, step
 
 
 def after_fork(run: OfflineRun) -> None:

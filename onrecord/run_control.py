@@ -58,6 +58,10 @@ class RunControl(RunDetails, RunInteractive):
             # It has ended, is ending, or was asked already, by someone who may have died before the next lines.
             if self._row().status != "CancelRequested":
                 return
+        from onrecord.interactive_finish import cancel_child
+
+        if cancel_child(self.workspace, self.id):
+            return
         folder = self.workspace.layout.run(self.id)
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.cancel.touch()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from onrecord.ledger.query import RunRow
-from onrecord.script_variables import EXPERIMENT, RUN_ID
+from onrecord.script_variables import EXPERIMENT, INTERACTIVE_RUN, RUN_ID, azure_variables
 from onrecord.workspace import VARIABLE, Workspace
 
 
@@ -31,6 +31,7 @@ def environment_of(config: Mapping[str, Any], workspace: Workspace, row: RunRow)
     prefix = config.get("prefix")
     if prefix:
         _activate(variables, prefix)
+    variables.update(azure_variables(row.run_id, row.experiment, workspace.name, config))
     variables.update(config["environment"]["environment_variables"])
     if (config.get("resources") or {}).get("gpus"):
         from onrecord.waiting_runs import gpus_of
@@ -38,6 +39,8 @@ def environment_of(config: Mapping[str, Any], workspace: Workspace, row: RunRow)
         given = gpus_of(workspace, row.run_id, dict(config))
         if given:
             variables["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, given))
+    # The submitter may itself be an interactive run, which this script is no part of.
+    variables.pop(INTERACTIVE_RUN, None)
     variables[VARIABLE] = str(workspace.layout.root)
     variables[RUN_ID] = row.run_id
     variables[EXPERIMENT] = row.experiment
