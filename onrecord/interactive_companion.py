@@ -20,8 +20,8 @@ from onrecord.interactive_folders import captures_of
 from onrecord.interactive_process import WatchedProcess
 from onrecord.inventory import NAME as INVENTORY
 from onrecord.inventory import Inventory
-from onrecord.ledger.errors import IllegalTransition
-from onrecord.ledger.events import RunFinalizing
+from onrecord.ledger.errors import IllegalTransition, LedgerBusy, LedgerFull
+from onrecord.ledger.events import RunFailed, RunFinalizing
 from onrecord.ledger.states import CANCEL_REQUESTED, CANCELED, FINALIZING
 from onrecord.lookout import Lookout
 from onrecord.lost_folder import how_it_ended, who_it_was
@@ -61,14 +61,34 @@ class Companion:
         self._process = WatchedProcess(who_it_was(workspace.journal, session), folder.process_lock, process)
         self._runs: dict[str, _Attended] = {}
         self._next_ledger = 0.0
+        self._complaint = ""
 
     def go(self, answer: int) -> None:
         """Look, and look again, until there is nothing left to care for."""
-        while True:
+        try:
+            self._go(answer)
+        except Exception:
+            import traceback
+
+            trace = traceback.format_exc()
+            say(trace)
+            if self._process.has_ended():
+                self._give_up(trace)
+            raise
+
+    def _go(self, answer: int) -> None:
+        # Without its workspace there is nothing to care for.
+        while self._workspace.layout.config.is_file():
             # Asked before the look: what is recorded after it is seen by the next one, or there is no next process.
             gone = self._process.has_ended()
             asked = self._take_word()
-            self._look(asked or gone)
+            try:
+                self._look(asked or gone)
+            except (LedgerBusy, LedgerFull) as problem:
+                self._complain(problem)
+                self._next_ledger = 0.0
+                self._process.wait(None, _LOOK_SECONDS)
+                continue
             if gone:
                 self._end_all()
             if answer >= 0:
@@ -78,6 +98,12 @@ class Companion:
                 break
             self._process.wait(self._word, _LOOK_SECONDS if self._runs else 60.0)
         self._keep_checkpoint()
+
+    def _give_up(self, trace: str) -> None:
+        """Something here failed that should not: say so in the runs rather than leave them open."""
+        error = {"code": "InternalError", "message": trace.strip().splitlines()[-1], "details": trace[-3000:]}
+        for row in open_runs(self._workspace, self._session):
+            self._workspace.journal.append(row.run_id, [RunFailed(error=error)], seal=True)
 
     def _take_word(self) -> bool:
         if self._word is None:
@@ -145,6 +171,11 @@ class Companion:
         except IllegalTransition:
             return
 
+    def _complain(self, problem: Exception) -> None:
+        if str(problem) != self._complaint:
+            self._complaint = str(problem)
+            say(f"{problem}\n")
+
     def _keep_checkpoint(self) -> None:
         from onrecord.anchors import move_on
 
@@ -166,6 +197,7 @@ class _Attended:
         self._captures = captures_of(workspace, run_id)
         self._lookouts = [Lookout(_giving(capture), capture.work, capture.folders) for capture in self._captures]
         self._spool_size = 0
+        self._complaint = ""
         self._inventory = self._asked() if self._captures else None
         # When its process was interrupted, on the monotonic clock.
         self.interrupted: float | None = None
@@ -181,7 +213,9 @@ class _Attended:
                 lookout.look()
         except (OnRecordError, OSError) as problem:
             # The last look takes what is still missing.
-            say(f"{problem}\n")
+            if str(problem) != self._complaint:
+                self._complaint = str(problem)
+                say(f"{problem}\n")
 
     def ending(self) -> Ending | None:
         """What its process said of its end."""

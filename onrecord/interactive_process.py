@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import struct
+import time
 from pathlib import Path
 
 from onrecord.executors.identity import boot_id, is_same_process
@@ -22,6 +23,7 @@ _INFO_EXIT = 1 << 3
 _INFO_BYTES = 64
 _EXIT_CODE_AT = 60
 _DYING_SECONDS = 1.0
+_PAUSE_SECONDS = 0.005
 
 
 class WatchedProcess:
@@ -63,8 +65,6 @@ class WatchedProcess:
 
     def ended(self) -> Ended:
         """How it ended, as far as that can be learned."""
-        import time
-
         status = self._exit_status()
         at = time.time_ns() // 1000
         if status is None:
@@ -83,16 +83,21 @@ class WatchedProcess:
         return "its process was killed, or ended without saying how"
 
     def _exit_status(self) -> int | None:
-        # The kernel lets go of a dying process's locks a moment before it says how it died.
+        """As wait(2) has it, None where it cannot be learned."""
+        # The kernel lets go of a dying process's locks a moment before it says that it died.
         if self._descriptor is None or not _readable(self._descriptor, _DYING_SECONDS):
             return None
-        answer = bytearray(struct.pack("Q", _INFO_EXIT).ljust(_INFO_BYTES, b"\0"))
-        try:
-            fcntl.ioctl(self._descriptor, _GET_INFO, answer)
-        except OSError:
-            return None
-        told, code = struct.unpack_from("Q", answer)[0], struct.unpack_from("i", answer, _EXIT_CODE_AT)[0]
-        return code if told & _INFO_EXIT else None
+        until = time.monotonic() + _DYING_SECONDS
+        while True:
+            # A pidfd tells once the parent has collected the process, /proc until then.
+            left = _status_of_zombie(self._started) if self._started is not None else None
+            status = _status_told_by(self._descriptor)
+            if status is not None:
+                return status
+            # Its zero is also what is shown to those who may not know.
+            if left or time.monotonic() > until:
+                return left
+            time.sleep(_PAUSE_SECONDS)
 
     def _opened(self) -> int | None:
         known = self._started
@@ -118,6 +123,26 @@ def hold_lock(path: Path) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def _status_told_by(descriptor: int) -> int | None:
+    answer = bytearray(struct.pack("Q", _INFO_EXIT).ljust(_INFO_BYTES, b"\0"))
+    try:
+        fcntl.ioctl(descriptor, _GET_INFO, answer)
+    except OSError:
+        return None
+    told, status = struct.unpack_from("Q", answer)[0], struct.unpack_from("i", answer, _EXIT_CODE_AT)[0]
+    return status if told & _INFO_EXIT else None
+
+
+def _status_of_zombie(process: Started) -> int | None:
+    """The last field of /proc/PID/stat (proc(5)) of a process that has ended and is still to be collected."""
+    try:
+        fields = Path(f"/proc/{process.pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    is_it = len(fields) > 19 and fields[0] in (b"Z", b"X") and int(fields[19]) == process.start_ticks
+    return int(fields[-1]) if is_it else None
 
 
 def own_descriptor() -> list[int]:

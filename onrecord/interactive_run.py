@@ -68,6 +68,9 @@ class InteractiveRun:
             self._record(ending)
         finally:
             interactive_session.ended(self)
+            # A thousand ended children must not hold a file each; the next point opens it again.
+            if self.handle is not None:
+                self.handle._write_point = None
 
     def leave_open(self, ending: Ending) -> None:
         """The interpreter ends, and nobody has ended the run: whoever learns how the process ends does so."""

@@ -47,6 +47,7 @@ class Session:
         self._process_lock = process_lock
         self._companion: ConductorProcess | None = None
         self._speak: int | None = None
+        self._poking = threading.Lock()
         self._lock = workspace.layout.run(name).lock
 
     def link(self, run_ids: list[str]) -> None:
@@ -76,11 +77,12 @@ class Session:
 
     def poke(self) -> None:
         """Ask the companion to look now; start another where it died."""
-        if not self.has_companion or self._is_told():
-            return
-        lock = take_lock(self._lock)
-        if lock is not None:
-            self._speak = self._started(NEXT, lock).go_on()
+        with self._poking:
+            if not self.has_companion or self._is_told():
+                return
+            lock = take_lock(self._lock)
+            if lock is not None:
+                self._speak = self._started(NEXT, lock).go_on()
 
     def _started(self, place: str, lock: int) -> ConductorProcess:
         return ConductorProcess(self.workspace.layout, self.name, place, lock, *own_descriptor())

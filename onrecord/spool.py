@@ -70,7 +70,16 @@ class SpoolWriter:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        # Never while a thread is in `write`: that number could be another file's by then.
+        try:
+            self.close()
+        except (AttributeError, OSError):
+            return
 
 
 def _json_frame(name: bytes, text: bytes, now: int, step: int) -> bytes:

@@ -16,6 +16,8 @@ from interactive_make import BEGIN, by_hand, companions, ended_run, ended_runs, 
 
 from onrecord import Experiment, Run, Workspace
 from onrecord.errors import OnRecordError
+from onrecord.executors.protocol import Ended
+from onrecord.interactive_ending import Ending, last_event
 from onrecord.interactive_folders import BadOutputs
 from onrecord.interactive_start import RunExists
 from onrecord.ledger.errors import BadRunId
@@ -298,7 +300,6 @@ def test_process_and_companion_may_both_be_killed(tmp_path: Path) -> None:
 
 def test_a_restart_of_the_machine_is_told(tmp_path: Path) -> None:
     from onrecord.executors.protocol import Started
-    from onrecord.interactive_ending import last_event
     from onrecord.interactive_process import WatchedProcess, hold_lock
 
     # The lock of a process that is gone, which was started before another boot.
@@ -306,6 +307,49 @@ def test_a_restart_of_the_machine_is_told(tmp_path: Path) -> None:
     watched = WatchedProcess(Started(os.getpid(), 1, "another boot", 1), tmp_path / "lock")
     assert watched.has_ended()
     assert "the machine restarted" in str(last_event(None, watched.ended(), False, []))
+
+
+SAID = Ending("Failed", error={"code": "UserError", "message": "bad"})
+LEFT = Ending("Completed", left=True)
+RAISED = SAID._replace(left=True)
+KILLED, FIVE, FINE = (Ended("exited", code, sign, "", None, 1) for code, sign in ((None, 9), (5, None), (0, None)))
+LOST = Ended("lost", None, None, "nobody knows", None, 1)
+
+
+@pytest.mark.parametrize(
+    ("ending", "ended", "asked", "kind", "code"),
+    [
+        # What was said comes first, whatever became of the process later.
+        (SAID, KILLED, True, "run.failed", None),
+        (Ending("Canceled"), FINE, False, "run.canceled", None),
+        # A request that was obeyed by its end.
+        (None, KILLED, True, "run.canceled", None),
+        (LEFT, FIVE, True, "run.canceled", 5),
+        # What the kernel says.
+        (LEFT, FINE, False, "run.completed", 0),
+        (None, FINE, False, "run.completed", 0),
+        (LEFT, FIVE, False, "run.failed", 5),
+        (RAISED, FIVE, False, "run.failed", 5),
+        (RAISED, KILLED, False, "run.failed", None),
+        # What nobody says.
+        (LEFT, LOST, False, "run.completed", None),
+        (RAISED, LOST, False, "run.failed", None),
+        (None, LOST, False, "run.failed", None),
+        (None, None, False, "run.failed", None),
+    ],
+)
+def test_the_last_event_says_what_is_known(
+    ending: Ending | None, ended: Ended | None, asked: bool, kind: str, code: int | None
+) -> None:
+    event = last_event(ending, ended, asked, ["warned"])
+    assert (event.type, event.exit_code) == (kind, code)  # type: ignore[attr-defined]
+    assert "warned" in event.warnings  # type: ignore[attr-defined]
+
+
+def test_what_is_left_of_a_torn_word_is_no_word(tmp_path: Path) -> None:
+    for text in ("", "{", "[]", '{"status": "Failed", "more": 1}'):
+        (tmp_path / "ending").write_text(text)
+        assert Ending.read(tmp_path / "ending") is None
 
 
 def test_a_request_to_cancel_interrupts_the_process(tmp_path: Path) -> None:
