@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from onrecord.errors import OnRecordError
-from onrecord.ingest import has_more, ingest
+from onrecord.ingest import ingest, size_of
 from onrecord.interactive_ending import Ending, last_event
 from onrecord.interactive_folders import captures_of
 from onrecord.ledger.errors import IllegalTransition, LedgerBusy, LedgerFull
@@ -39,7 +39,8 @@ def finish(
     if row.ended:
         return
     spool = workspace.layout.run(run_id).spool
-    if has_more(spool, workspace.query.spool_position(run_id)):
+    size = size_of(spool)
+    if size:
         ingest(workspace.journal, run_id, spool)
     warnings = _take_last_look(captures_of(workspace, run_id) if captures is None else captures, more)
     event = last_event(ending, ended, row.status == CANCEL_REQUESTED, list(dict.fromkeys(warnings)))
@@ -48,7 +49,8 @@ def finish(
     except IllegalTransition:
         # Someone else came first.
         return
-    if has_more(spool, workspace.query.spool_position(run_id)):
+    if size_of(spool) != size:
+        # Logged while it was being ended.
         ingest(workspace.journal, run_id, spool)
 
 
