@@ -142,7 +142,9 @@ class Companion:
             return
         if attended.interrupted is None and row.parent is None:
             attended.interrupted = time.monotonic()
-            self._process.interrupt()
+            # Not that of the original, where this is a copy of the workspace.
+            if not self._process.has_ended():
+                self._process.interrupt()
         elif row.parent is not None or time.monotonic() - (attended.interrupted or 0.0) > _INTERRUPTED_SECONDS:
             self._end(row.run_id, Ending(CANCELED, message="its end was asked for; its process goes on"), None)
 

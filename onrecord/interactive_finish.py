@@ -10,7 +10,8 @@ from onrecord.ingest import ingest, size_of
 from onrecord.interactive_ending import Ending, last_event
 from onrecord.interactive_folders import captures_of
 from onrecord.ledger.errors import IllegalTransition, LedgerBusy, LedgerFull
-from onrecord.ledger.states import CANCEL_REQUESTED, CANCELED
+from onrecord.ledger.ids import decode
+from onrecord.ledger.states import CANCEL_REQUESTED, CANCELED, FINALIZING
 from onrecord.run_types import INTERACTIVE
 from onrecord.snapshot.errors import DiskFull
 
@@ -43,7 +44,7 @@ def finish(
     if size:
         ingest(workspace.journal, run_id, spool)
     warnings = _take_last_look(captures_of(workspace, run_id) if captures is None else captures, more)
-    event = last_event(ending, ended, row.status == CANCEL_REQUESTED, list(dict.fromkeys(warnings)))
+    event = last_event(ending, ended, _was_asked(workspace, row), list(dict.fromkeys(warnings)))
     try:
         workspace.journal.append(run_id, [event], seal=True)
     except IllegalTransition:
@@ -69,6 +70,14 @@ def _take_last_look(captures: Sequence[Capture], more: Sequence[tuple[str, Any]]
     except (OnRecordError, OSError) as problem:
         warnings.append(f"files could not be kept: {problem}")
     return warnings
+
+
+def _was_asked(workspace: Workspace, row: RunRow) -> bool:
+    """Whether someone asked for its end before it came."""
+    if row.status != FINALIZING:
+        return row.status == CANCEL_REQUESTED
+    sql = "SELECT 1 FROM events WHERE stream = ? AND type = 'run.cancel_requested' LIMIT 1"
+    return bool(workspace.journal.fetch(sql, (decode(row.run_id),)))
 
 
 def cancel_child(workspace: Workspace, run_id: str) -> bool:

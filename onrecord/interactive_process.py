@@ -79,7 +79,7 @@ class WatchedProcess:
         if known is not None and known.boot_id != boot_id():
             return "the machine restarted while it ran"
         if known is not None and is_same_process(known.pid, known.start_ticks, known.boot_id):
-            return "its process became another program without saying how it ended"
+            return "its process goes on without it: it became another program, or this is a copy of its workspace"
         return "its process was killed, or ended without saying how"
 
     def _exit_status(self) -> int | None:

@@ -57,8 +57,8 @@ class Session:
             lock.parent.mkdir(parents=True)
             try:
                 os.link(self._lock, lock)
-            except PermissionError:
-                # A file system without such links.
+            except OSError:
+                # A file system without such links, or one with too many of this file.
                 lock.symlink_to(Path("..", self.name, lock.name))
 
     def begin(self) -> None:

@@ -22,6 +22,7 @@ from onrecord.experiment import experiment_name_of
 from onrecord.interactive_folders import Kept, kept_folders
 from onrecord.interactive_process import hold_lock
 from onrecord.interactive_start import Source, Wanted, begin
+from onrecord.workspace import VARIABLE as WORKSPACE_VARIABLE
 from onrecord.workspace import Workspace, WorkspaceNotFound
 
 if TYPE_CHECKING:
@@ -99,8 +100,9 @@ def _chosen() -> Place:
     try:
         workspace = Workspace.from_config()
         workspace.journal.database.writable()
-    except WorkspaceNotFound:
-        return _until_exit("no workspace here; onrecord init makes one")
+    except WorkspaceNotFound as problem:
+        named = os.environ.get(WORKSPACE_VARIABLE)
+        return _until_exit(problem.what if named else "no workspace here; onrecord init makes one")
     except (OnRecordError, OSError) as problem:
         return _until_exit(str(problem).partition("\n")[0])
     return Place(workspace)

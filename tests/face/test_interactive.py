@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -187,12 +188,14 @@ def test_a_run_without_a_block_is_ended_by_its_methods_once(experiment: Experime
     [
         ("pass", "Completed", 0, None),
         ("sys.exit(3)", "Failed", 3, "exit code 3"),
-        ("raise SystemExit('no data')", "Failed", 1, "exit code 1"),
+        pytest.param("raise SystemExit('no data')", "Failed", 1, "exit code 1", marks=pytest.mark.long),
         ("raise ValueError('bad')", "Failed", 1, "ValueError: bad"),
         ("signal.raise_signal(signal.SIGINT)", "Canceled", None, "KeyboardInterrupt"),
-        ("os._exit(4)", "Failed", 4, "exit code 4"),
+        pytest.param("os._exit(4)", "Failed", 4, "exit code 4", marks=pytest.mark.long),
         ("os.kill(os.getpid(), signal.SIGKILL)", "Failed", None, "killed by SIGKILL"),
-        ("os.kill(os.getpid(), signal.SIGTERM)", "Failed", None, "killed by SIGTERM"),
+        pytest.param(
+            "os.kill(os.getpid(), signal.SIGTERM)", "Failed", None, "killed by SIGTERM", marks=pytest.mark.long
+        ),
     ],
 )
 def test_a_run_that_nobody_ends_ends_as_its_process_does(
@@ -429,3 +432,17 @@ def test_what_is_remarkable_of_a_source_is_said(
     with experiment.start_logging(outputs=False):
         pass
     assert "data.bin" in said.getvalue()
+
+
+def test_a_copy_of_the_workspace_ends_the_run_there_and_leaves_its_process_alone(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    with experiment.start_logging(outputs=False, snapshot_directory=None) as run:
+        run.child_run()
+        copied = Workspace(shutil.copytree(tmp_path, tmp_path.with_name("copy"), symlinks=True))
+        copied.get_run(run.id).cancel()
+        copied.recover()
+        wait_until(lambda: not copied.query.unfinished())
+        # One for both runs, though their locks are no links of one another there.
+        assert [row.status for row in copied.query.runs()] == ["Failed", "Canceled"]
+        assert run.status == "Running"

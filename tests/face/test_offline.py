@@ -100,7 +100,7 @@ def test_a_variable_chooses(tmp_path: Path, chosen: str, recorded: int, said: st
     ("words", "more"),
     [
         (["-c", LOGS], {}),
-        (["-i", "-c", LOGS], {}),
+        pytest.param(["-i", "-c", LOGS], {}, marks=pytest.mark.long),
         (["-m", "unittest", "train"], {}),
         (["train.py"], {"PYTEST_CURRENT_TEST": "a test"}),
     ],
