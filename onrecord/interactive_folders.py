@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from onrecord.errors import OnRecordError
 from onrecord.kept_folders import FOLDERS, Seen, walk
+from onrecord.layout import FOLDER as WORKSPACE_FOLDER
 
 if TYPE_CHECKING:
     from onrecord.capture import Capture
@@ -44,9 +45,25 @@ def kept_folders(outputs: object, *, default: bool) -> list[Kept]:
             outputs=outputs,
         )
     folder = Path(os.path.abspath(os.fspath(outputs)))  # noqa: PTH100 - without following links
+    _refuse(folder, Path(here))
     if folder.is_relative_to(here) and folder != Path(here):
         return [(here, (folder.relative_to(here).as_posix(), "logs"))]
     return [(str(folder.parent), (folder.name,)), (here, ("logs",))]
+
+
+def _refuse(folder: Path, here: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        why = "it is a file"
+    elif here.is_relative_to(folder) or (folder / WORKSPACE_FOLDER).exists():
+        why = "the current folder or a workspace is in it, and would be taken for outputs"
+    else:
+        return
+    raise BadOutputs(
+        f"{folder} cannot be a folder of outputs",
+        why=why,
+        next_step='a folder of its own: outputs="results"',
+        outputs=str(folder),
+    )
 
 
 def remember_what_was_there(kept: Sequence[Kept], path: Path) -> None:
