@@ -53,7 +53,7 @@ class ExperimentLogging:
             display_name or name or "",
             checked_tags(tags or {}),
             kept=kept_folders(outputs, default=True),
-            details={"source_directory": str(source or ""), "description": description or ""},
+            details={"source_directory": str(source or "")},
         )
         found = Source()
 
@@ -64,6 +64,8 @@ class ExperimentLogging:
 
         run = begin(self.workspace, [wanted], look)[0]
         run.snapshot = found.snapshot
+        if description:
+            run.description = description
         for warning in found.snapshot.warnings if found.snapshot is not None else ():
             for line in warning.split("\n"):
                 print(f"onrecord: {line}", file=sys.stderr)

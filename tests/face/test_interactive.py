@@ -36,7 +36,7 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
 
 def test_a_block_is_a_run_from_its_beginning_to_its_end(experiment: Experiment, tmp_path: Path) -> None:
     project(tmp_path, {"notebook.py": "x = 1\n", "outputs/old.txt": "before", "logs/old.txt": "before"})
-    with experiment.start_logging(display_name="first", tags={"team": "a"}) as run:
+    with experiment.start_logging(display_name="first", description="why", tags={"team": "a"}) as run:
         assert Run.get_context() is run
         assert run.status == "Running"
         run.log("loss", 0.5)
@@ -44,6 +44,7 @@ def test_a_block_is_a_run_from_its_beginning_to_its_end(experiment: Experiment, 
     assert run.status == "Completed"
     assert is_interactive(run)
     assert (run.display_name, run.tags, run.get_metrics()) == ("first", {"team": "a"}, {"loss": 0.5})
+    assert run.description == "why"
     # What was there before, and stayed as it was, is not the run's.
     assert run.get_file_names() == ["logs/old.txt", "onrecord/environment.json", "outputs/new.txt"]
     assert (tmp_path / "outputs/new.txt").stat().st_nlink == 1
