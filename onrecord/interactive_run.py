@@ -31,16 +31,19 @@ class InteractiveRun:
         self._over = False
         self._mutex = threading.Lock()
 
-    def complete(self) -> None:
-        """End it as Completed."""
-        self.end(Ending(COMPLETED))
+    def complete(self, set_status: bool = True) -> None:
+        """End it as Completed; without `set_status` nothing is to be said of its end yet."""
+        if set_status:
+            self.end(Ending(COMPLETED))
 
     def cancel(self) -> None:
         """End it as Canceled; the process goes on."""
         self.end(Ending(CANCELED, message="canceled by its own process"))
 
-    def fail(self, error_details: object = None, error_code: str | None = None) -> None:
-        """End it as Failed, with a text or an exception that says why."""
+    def fail(self, error_details: object = None, error_code: str | None = None, set_status: bool = True) -> None:
+        """End it as Failed, with a text or an exception that says why; without `set_status` not yet."""
+        if not set_status:
+            return
         if isinstance(error_details, BaseException):
             error = dict(of_exception(error_details).error or {"message": repr(error_details)})
             error["code"] = error_code or "UserError"
