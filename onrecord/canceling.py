@@ -29,6 +29,10 @@ def ask_for_end(workspace: Workspace, run_id: str) -> bool:
         waits_for_children = row.status == FINALIZING and workspace.query.config(run_id).get("fail_if_child_fails")
         if row.status != CANCEL_REQUESTED and not waits_for_children:
             return False
+    from onrecord.interactive_finish import cancel_child
+
+    if cancel_child(workspace, run_id):
+        return True
     folder = workspace.layout.run(run_id)
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.cancel.touch()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -52,9 +52,16 @@ class Capture:
         store: Store,
         record: Callable[[Sequence[Event]], None],
         folders: Sequence[str] = FOLDERS,
+        *,
+        before: Mapping[str, Seen] | None = None,
     ) -> None:
-        self._work = work
-        self._folders = folders
+        """With `before`, a working copy that is not the run's own: what was there and stays so is left out.
+
+        Nothing of such a folder is ever moved.
+        """
+        self._before = before
+        self.work = work
+        self.folders = folders
         self._store = store
         self._record = record
         self._known: dict[str, _Known] = {}
@@ -79,7 +86,7 @@ class Capture:
         Raises DiskFull; what was taken before is recorded.
         """
         self.problems = []
-        places = list(walk(self._work, self._folders))
+        places = list(walk(self.work, self.folders))
         count = self._take_all(places, final)
         if not removals:
             return count
@@ -89,7 +96,7 @@ class Capture:
         """The same for some names only, of which a folder stands for all that is in it; never the last look."""
         self.problems = []
         names = set(names)
-        places = list(look_at(self._work, names))
+        places = list(look_at(self.work, names))
         count = self._take_all(places, final=False)
         for name in names - {place.name for place in places}:
             self._settling.forget(name)
@@ -109,7 +116,7 @@ class Capture:
         names = [name for name, known in self._known.items() if known.seen.size >= LOOSE_FROM]
         return [
             (Path(place.path), self._known[place.name].now.digest, place.seen)
-            for place in look_at(self._work, names)
+            for place in look_at(self.work, names)
             if not place.linked and self._known[place.name].seen == place.seen
         ]
 
@@ -122,6 +129,8 @@ class Capture:
             name, seen = place.name, place.seen
             known = self._known.get(name)
             if known is not None and known.seen == seen and (known.firm or not final):
+                continue
+            if self._before and self._before.get(name) == seen:
                 continue
             if final or self._settling.is_settled(name, seen, wall, now):
                 due.append(place)
@@ -156,7 +165,10 @@ class Capture:
     def _request(self, place: Place, growing: bool, final: bool) -> Request:
         known = self._known.get(place.name)
         before = known.now if known is not None else self._recorded.get(storable(place.name))
-        return Request(Path(place.path), before, growing, last=final, movable=final and not place.linked)
+        return Request(Path(place.path), before, growing, last=final, movable=self._is_movable(final, place))
+
+    def _is_movable(self, final: bool, place: Place) -> bool:
+        return final and not place.linked and self._before is None
 
     def _remember(self, name: str, taken: Taken, *, growing: bool) -> None:
         status = taken.status
@@ -180,9 +192,9 @@ class Capture:
 
     def _note_removed(self, names: Iterable[str]) -> int:
         # A folder that is gone as a whole says nothing of what was in it.
-        if not self._work.is_dir():
+        if not self.work.is_dir():
             return 0
-        gone = [name for name in names if self._was_captured(name) and is_gone(self._work, name)]
+        gone = [name for name in names if self._was_captured(name) and is_gone(self.work, name)]
         for start in range(0, len(gone), _EVENTS):
             some = sorted(gone)[start : start + _EVENTS]
             self._record([FileRemoved(name=name) for name in some])
@@ -193,7 +205,7 @@ class Capture:
         return len(gone)
 
     def _was_captured(self, name: str) -> bool:
-        return name in self._recorded and name not in OWN and any(name.startswith(f"{one}/") for one in self._folders)
+        return name in self._recorded and name not in OWN and any(name.startswith(f"{one}/") for one in self.folders)
 
 
 def _batch(places: Iterable[Place]) -> list[Place]:

@@ -32,6 +32,7 @@ from onrecord.outcome import last_event
 from onrecord.patience import patiently, say
 from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, executor_of, needs_build, start_script
 from onrecord.resource_sampling import ResourceSampling
+from onrecord.run_types import INTERACTIVE
 from onrecord.workspace import Workspace
 
 _FIRST_LOOK_SECONDS = 0.05
@@ -79,6 +80,7 @@ class Companion:
             return
         status = self._status()
         if status in TERMINAL:
+            self._end_children()
             self._tell_truth()
             return
         progress = self._executor.poll(self._control)
@@ -274,6 +276,8 @@ class Companion:
         noted = self._workspace.query.noted_failure(self._run_id)
         event = last_event(ended, self._folder.stderr, limit, self._warnings, noted)
         if self._workspace.query.has_children(self._run_id):
+            # Those that its own process was end with it, before anything is said of how children ended.
+            self._end_children(ended)
             from onrecord.family_verdict import with_children
 
             event = with_children(self._workspace, self._run_id, event)
@@ -300,7 +304,14 @@ class Companion:
         started = self._started or lost_folder.who_it_was(self._workspace.journal, self._run_id)
         lost_folder.end_processes(self._control, started, GRACE_SECONDS)
 
+    def _end_children(self, ended: Ended | None = None) -> None:
+        if any(row.run_type == INTERACTIVE for row in self._workspace.query.unfinished()):
+            from onrecord.interactive_finish import end_left_open
+
+            patiently(lambda: end_left_open(self._workspace, self._run_id, ended))
+
     def _end(self, event: Event) -> None:
+        self._end_children()
         try:
             self._append([event], seal=True)
         except IllegalTransition:

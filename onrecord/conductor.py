@@ -4,7 +4,7 @@ Everything it does can be done again by another conductor: it looks at what the 
 folder say and goes on from there. A run's first conductor starts the script before all else, which is what
 the submitter waits for: nothing that is imported here may need what comes later, least of all attrs.
 Arguments: the workspace's folder, the run's id, `first`, `first-in-built` or `next`, and the descriptors that carry
-the word to start, the answer, and the run's lock.
+the word to start, the answer, and the run's lock; of an interactive run also one that is its process.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from onrecord.layout import RunFolder
 from onrecord.ledger.errors import UnknownRun
 from onrecord.ledger.states import PREPARING, QUEUED
 from onrecord.preparation import Start, executor_of, needs_build, start_script
+from onrecord.run_types import INTERACTIVE
 from onrecord.script_environment import has_inventory, is_python
 from onrecord.workspace import Workspace
 
@@ -35,8 +36,8 @@ _SCRIPT_COMES_UP_SECONDS = 0.04
 def main(arguments: Sequence[str]) -> int:
     """Wait for the word, then conduct the run to its end."""
     root, run_id, place, *descriptors = arguments
-    word, answer, lock = (int(text) for text in descriptors)
-    for fd in (word, answer, lock):
+    word, answer, lock, *more = (int(text) for text in descriptors)
+    for fd in (word, answer, lock, *more):
         # Whatever is started from here must not keep the lock of a conductor that has died.
         os.set_inheritable(fd, False)
     # While the submitter takes its snapshot.
@@ -52,6 +53,11 @@ def main(arguments: Sequence[str]) -> int:
 
         # The submitter died before the run was on record.
         shutil.rmtree(workspace.layout.run(run_id).path, ignore_errors=True)
+        return 0
+    if row.run_type == INTERACTIVE:
+        from onrecord.interactive_companion import attend
+
+        attend(workspace, run_id, word, answer, *more)
         return 0
     if row.status == QUEUED:
         # The submitter died before it could say so: the run has no conductor until there is room for it.

@@ -65,22 +65,32 @@ class ConductorProcess:
     for it, FIRST_IN_BUILT, the same in an environment that is built, or NEXT, after one that may have died anywhere.
     """
 
-    def __init__(self, layout: Layout, run_id: str, place: str, lock: int) -> None:
+    def __init__(self, layout: Layout, run_id: str, place: str, lock: int, *more: int) -> None:
+        """`more`: other descriptors that are handed over with the lock, and closed here with it."""
         with ExitStack() as handed_over, ExitStack() as kept:
-            handed_over.callback(os.close, lock)
+            for fd in (lock, *more):
+                handed_over.callback(os.close, fd)
             word, self._speak = os.pipe()
             handed_over.callback(os.close, word)
             kept.callback(os.close, self._speak)
             self._hear, answer = os.pipe()
             handed_over.callback(os.close, answer)
             kept.callback(os.close, self._hear)
-            self._process = _start(layout, run_id, place, word, answer, lock)
+            self._process = _start(layout, run_id, place, word, answer, lock, *more)
             kept.pop_all()
 
     def go(self) -> None:
         """The run is in the ledger: conduct it."""
         self._say_go()
         self._let_go()
+
+    def go_on(self) -> int:
+        """The same, and go on being told: the descriptor that each further byte is written to, without waiting."""
+        self._say_go()
+        speak = os.dup(self._speak)
+        os.set_blocking(speak, False)
+        self._let_go()
+        return speak
 
     def dismiss(self) -> None:
         """There is no run: end."""
@@ -114,7 +124,7 @@ class ConductorProcess:
         _reap()
 
 
-def _start(layout: Layout, run_id: str, place: str, word: int, answer: int, lock: int) -> subprocess.Popen[bytes]:
+def _start(layout: Layout, run_id: str, place: str, *descriptors: int) -> subprocess.Popen[bytes]:
     # Imported here, where it is needed: half of what this module would cost.
     import subprocess
 
@@ -123,7 +133,7 @@ def _start(layout: Layout, run_id: str, place: str, word: int, answer: int, lock
         return subprocess.Popen(
             [
                 *(sys.executable, "-I", "-S", "-c", _START, _search_path()),
-                *(str(layout.root), run_id, place, str(word), str(answer), str(lock)),
+                *(str(layout.root), run_id, place, *map(str, descriptors)),
             ],
             # A conductor belongs to no script, not even where one asked for it.
             env={name: value for name, value in os.environ.items() if name != RUN_ID},
@@ -131,7 +141,7 @@ def _start(layout: Layout, run_id: str, place: str, word: int, answer: int, lock
             stdout=narration,
             stderr=narration,
             cwd=layout.root,
-            pass_fds=(word, answer, lock),
+            pass_fds=descriptors,
             start_new_session=True,
         )
     finally:

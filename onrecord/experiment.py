@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onrecord.errors import OnRecordError
 from onrecord.experiment_labels import ExperimentLabels
+from onrecord.experiment_logging import ExperimentLogging
 from onrecord.run import Run
 from onrecord.script_run_config import ScriptRunConfig
 from onrecord.tag_names import checked_tags
@@ -29,7 +31,7 @@ class BadView(OnRecordError):
     """Experiments cannot be listed like that. Attribute: `view_type`."""
 
 
-class Experiment(ExperimentLabels):
+class Experiment(ExperimentLabels, ExperimentLogging):
     """Runs under one name: 1 to 255 letters, digits, `_` and `-`, the first one a letter or a digit."""
 
     def __init__(self, workspace: Workspace, name: str) -> None:
@@ -145,6 +147,11 @@ def checked_experiment_name(name: object) -> str:
         next_step=f"for example {_suggestion(str(name))}",
         name=name,
     )
+
+
+def experiment_name_of(folder: Path) -> str:
+    """The name of an experiment for runs of a folder."""
+    return re.sub(r"[^\w\-]+", "_", folder.resolve().name, flags=re.ASCII).strip("_-")[:255] or "default"
 
 
 def _suggestion(name: str) -> str:

@@ -50,3 +50,8 @@ class RunFolder:
         # What is being done before the script starts, for whoever waits; only where an environment may be built.
         self.notes = path / "notes"
         self.build_log = path / "records" / "environment-build.log"
+        # Of an interactive run: held by its process for as long as that lives, what it said of its end, and the
+        # files that were in its folders before it began.
+        self.process_lock = path / "process.lock"
+        self.ending = path / "ending.json"
+        self.before = path / "before.json"

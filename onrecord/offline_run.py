@@ -1,132 +1,133 @@
-"""A run that is kept in memory: what `Run.get_context()` gives a script that was started by hand."""
+"""The run of a script that was started by hand: nothing at all until the script records something."""
 
 from __future__ import annotations
 
 import os
 import sys
-import uuid
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from onrecord.logging_calls import LoggingCalls
-from onrecord.metric_memory import MemoryMetrics
-from onrecord.offline_files import OfflineFiles
-from onrecord.tag_names import checked_tags
+from onrecord.errors import OnRecordError
+from onrecord.run import Run
+from onrecord.run_ids import checked_new_id
+from onrecord.spool import NO_STEP, SpoolWriter
 
 if TYPE_CHECKING:
-    from onrecord.metric_columns import Metrics
-    from onrecord.pictures import Picture
-
-_said: set[int] = set()
+    from onrecord.experiment import Experiment
 
 
-class OfflineRun(OfflineFiles, LoggingCalls):
-    """Takes what a submitted run takes and gives it back, until the process ends."""
+class OfflineRun(Run):
+    """A whole Run, begun at the first thing that is recorded in it.
+
+    Where it is kept is decided then, see `offline_place`: in the workspace that the current folder is in, or, without
+    one, until the process ends.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.id = f"OfflineRun_{uuid.uuid4()}"
-        self.experiment = None
-        self.number = 0
-        self.display_name = Path(sys.argv[0] or "script").name
-        self._metrics = MemoryMetrics()
-        self._tags: dict[str, str] = {}
-        self._properties: dict[str, str] = {}
-        _say_once()
+        # No `workspace`: the first look at it is what begins the run.
+        self.id = checked_new_id()
+        self.snapshot = None
+        self._beginning = threading.RLock()
+        self._pid = os.getpid()
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "workspace":
+            raise AttributeError(f"'Run' object has no attribute {name!r}")
+        with self._beginning:
+            if "workspace" not in self.__dict__:
+                self._begin()
+        return self.__dict__["workspace"]
 
     @property
-    def status(self) -> str:
-        """Always Running."""
-        return self.get_status()
+    def has_begun(self) -> bool:
+        """Whether something was recorded in it."""
+        return "workspace" in self.__dict__
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment that it belongs to, or will."""
+        if self.has_begun:
+            return super().experiment
+        from onrecord.experiment import Experiment
+        from onrecord.offline_place import experiment_of, place_of
+
+        return Experiment(place_of().workspace, experiment_of())
 
     def get_status(self) -> str:
-        """Always Running."""
-        return "Running"
+        """Running, until it has ended."""
+        return super().get_status() if self.has_begun else "Running"
 
     def has_ended(self) -> bool:
-        """Always false."""
-        return False
+        """Whether it is Completed, Failed or Canceled."""
+        return super().has_ended() if self.has_begun else False
 
-    def get_details(self) -> dict[str, Any]:
-        """What there is to tell."""
-        return {"runId": self.id, "status": "Running", "target": "offline", "properties": dict(self._properties)}
+    def complete(self, _set_status: bool = True) -> None:
+        """End it as Completed; nothing where nothing was recorded."""
+        if self.has_begun:
+            super().complete(_set_status)
 
-    def get_snapshot_id(self) -> str | None:
-        """None: nothing was snapshotted."""
-        return None
+    def fail(
+        self,
+        error_details: str | BaseException | None = None,
+        error_code: str | None = None,
+        _set_status: bool = True,
+    ) -> None:
+        """End it as Failed, which is worth recording."""
+        self._row()
+        super().fail(error_details, error_code, _set_status)
 
-    def get_metrics(
-        self, name: str | None = None, recursive: bool = False, run_type: str | None = None, populate: bool = False
-    ) -> dict[str, Any]:
-        """What was logged, in the forms of `Run.get_metrics`; of a picture no more than its reference."""
-        found = self._metrics.in_v1_form(self.id, name)
-        return {self.id: found} if recursive else found
+    def cancel(self, *, children: bool = False) -> None:
+        """End it as Canceled; nothing where nothing was recorded."""
+        if self.has_begun:
+            super().cancel(children=children)
 
-    def metrics(self) -> Metrics:
-        """What was logged as columns by metric, as `Run.metrics` gives it."""
-        return self._metrics.columns()
+    def _open_spool(self) -> SpoolWriter:
+        try:
+            return super()._open_spool()
+        except (OnRecordError, OSError) as problem:
+            # Nowhere to write at all: no reason not to train.
+            print(f"onrecord: nothing that this script logs is kept: {problem}", file=sys.stderr)
+            self._spool = spool = _Nowhere()
+            self._write_point = spool.write
+            return spool
 
-    def _keep_points(self, points: Sequence[tuple[str, Any]], step: int | None) -> None:
-        for name, value in points:
-            self._metrics.keep("json", name, value, step)
+    def _begin(self) -> None:
+        from onrecord.offline_place import begin_offline
 
-    def _keep_whole(self, kind: str, name: str, value: Any, text: str) -> None:
-        self._metrics.keep(kind, name, value)
-
-    def _keep_image(self, name: str, picture: Picture) -> None:
-        # Its name only: pictures would fill the memory, and nobody could look at them after the end.
-        self._metrics.keep("image", name, {"file": picture.file})
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """Its tags."""
-        return self.get_tags()
-
-    def get_tags(self) -> dict[str, str]:
-        """Its tags."""
-        return dict(self._tags)
-
-    def tag(self, key: str, value: object = None) -> None:
-        """Set one tag."""
-        self.set_tags({key: value})
-
-    def set_tags(self, tags: Mapping[str, object]) -> None:
-        """Set tags to new values. Raises BadTag for an empty name."""
-        self._tags.update(checked_tags(tags))
-
-    def remove_tags(self, tags: list[str]) -> None:
-        """Remove tags by name."""
-        for name in tags:
-            self._tags.pop(str(name), None)
-
-    @property
-    def properties(self) -> dict[str, str]:
-        """Its properties."""
-        return self.get_properties()
-
-    def get_properties(self) -> dict[str, str]:
-        """Its properties."""
-        return dict(self._properties)
-
-    def add_properties(self, properties: Mapping[str, object]) -> None:
-        """Add properties; the first value of a name stays."""
-        for key, value in properties.items():
-            self._properties.setdefault(str(key), str(value))
-
-    def cancel(self) -> None:
-        """Nothing to cancel: the script ends when it ends."""
+        begin_offline(self)
 
     def __repr__(self) -> str:
-        return f"OfflineRun({self.id!r})"
+        return super().__repr__() if self.has_begun else f"OfflineRun({self.id!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
 
-def _say_once() -> None:
-    if os.getpid() in _said:
-        return
-    _said.add(os.getpid())
-    script = Path(sys.argv[0]).name or "SCRIPT"
-    print(
-        f"onrecord: not inside a run, metrics are kept in memory only; onrecord run {script} keeps them",
-        file=sys.stderr,
-    )
+class _Nowhere(SpoolWriter):
+    """Takes what is logged, and keeps nothing of it."""
+
+    def __init__(self) -> None:
+        self._fd = -1
+
+    def write(self, name: str, value: object, step: int = NO_STEP) -> None:
+        """Nothing."""
+
+    def write_json(self, kind: str, name: str, text: str, step: int = NO_STEP) -> None:
+        """Nothing."""
+
+    def write_many(self, points: Iterable[tuple[str, object]], step: int = NO_STEP) -> None:
+        """Nothing."""
+
+    def lose(self, problem: OSError) -> None:
+        """Nothing: it was said already."""
+
+
+def after_fork(run: OfflineRun) -> None:
+    """In a fork of the process that asked for it: what was not begun there is a run of its own here."""
+    run._beginning = threading.RLock()
+    if not run.has_begun:
+        run.id = checked_new_id()

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from onrecord.conductor_process import NEXT, ConductorProcess, take_lock
 from onrecord.ledger.states import QUEUED
 from onrecord.outer_run import outer_run, wake
+from onrecord.run_types import INTERACTIVE
 from onrecord.workspace import Workspace
+
+if TYPE_CHECKING:
+    from onrecord.ledger.query import RunRow
 
 
 def recover(workspace: Workspace, wait_seconds: float) -> list[str]:
@@ -29,13 +34,11 @@ def recover(workspace: Workspace, wait_seconds: float) -> list[str]:
 
         start_waiting(workspace)
     started: list[tuple[str, ConductorProcess]] = []
-    for row in unfinished:
-        if row.status == QUEUED:
-            continue
+    for run_id in dict.fromkeys(_conducted_as(workspace, row) for row in unfinished if row.status != QUEUED):
         try:
-            lock = take_lock(workspace.layout.run(row.run_id).lock)
+            lock = take_lock(workspace.layout.run(run_id).lock)
             if lock is not None:
-                started.append((row.run_id, ConductorProcess(workspace.layout, row.run_id, NEXT, lock)))
+                started.append((run_id, ConductorProcess(workspace.layout, run_id, NEXT, lock)))
         except OSError:
             # No room or no permission: the next command tries again, and status shows NotResponding.
             continue
@@ -43,3 +46,10 @@ def recover(workspace: Workspace, wait_seconds: float) -> list[str]:
     for _, conductor in started:
         conductor.wait_for_truth(max(0.0, deadline - time.monotonic()))
     return [run_id for run_id, _ in started]
+
+
+def _conducted_as(workspace: Workspace, row: RunRow) -> str:
+    """The run that a conductor is started for: interactive ones of one process share theirs."""
+    if row.run_type != INTERACTIVE:
+        return row.run_id
+    return str(workspace.query.config(row.run_id).get("session") or row.run_id)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from onrecord.run_archive import RunArchive
+from onrecord.run_children import RunChildren
 from onrecord.run_errors import NothingKnown
 from onrecord.run_family import RunFamily
 from onrecord.run_logging import RunLogging
@@ -18,12 +19,11 @@ if TYPE_CHECKING:
     from onrecord.comparison import Comparison
     from onrecord.environment import Environment
     from onrecord.experiment import Experiment
-    from onrecord.offline_run import OfflineRun
     from onrecord.run_listing import Wanted
     from onrecord.snapshot.take import Snapshot
 
 
-class Run(RunLogging, RunModels, RunArchive, RunFamily, RunSnapshot):
+class Run(RunLogging, RunModels, RunArchive, RunFamily, RunSnapshot, RunChildren):
     """One run of a workspace. Cheap to make; every question reads the ledger as it is now."""
 
     def __init__(self, workspace: Workspace, run_id: str) -> None:
@@ -31,10 +31,12 @@ class Run(RunLogging, RunModels, RunArchive, RunFamily, RunSnapshot):
         self.snapshot: Snapshot | None = None
 
     @staticmethod
-    def get_context(allow_offline: bool = True) -> Run | OfflineRun:
-        """In a script: the run that it belongs to; started by hand, a run that is kept in memory.
+    def get_context(allow_offline: bool = True) -> Run:
+        """In a script: the run that it belongs to, in each of its processes and threads.
 
-        Raises NotInARun where there is no run and `allow_offline` is false.
+        Started by hand in a workspace, a run of its own that begins at the first thing recorded in it; without a
+        workspace, in a REPL or in a test, one that is kept until the process ends. Raises NotInARun where
+        there is no run and `allow_offline` is false.
         """
         from onrecord.context import current_run
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from onrecord.run_details import RunDetails
 from onrecord.run_errors import RunFailedError, RunHasEnded, WaitedTooLong
+from onrecord.run_interactive import RunInteractive
 from onrecord.script_variables import RUN_ID
 
 if TYPE_CHECKING:
@@ -15,21 +16,8 @@ if TYPE_CHECKING:
     from onrecord.ledger.query import RunRow
 
 
-class EndsItself(Protocol):
-    """How a run ends that no script's exit code decides: its own process does."""
-
-    def complete(self, set_status: bool) -> None:
-        """End it as Completed."""
-
-    def fail(self, error_details: str | BaseException | None, error_code: str | None, set_status: bool) -> None:
-        """End it as Failed."""
-
-
-class RunControl(RunDetails):
+class RunControl(RunDetails, RunInteractive):
     """Nothing here ends the caller's own process, and a run goes on whoever waits for it."""
-
-    # Of a run that this process itself keeps open; None of one with a script, whose exit code decides.
-    _interactive: EndsItself | None = None
 
     def wait_for_completion(
         self,
@@ -111,7 +99,10 @@ class RunControl(RunDetails):
         """
         from onrecord.canceling import ask_for_end, ask_for_ends_below
 
-        ask_for_end(self.workspace, self.id)
+        if self._interactive is not None:
+            self._interactive.cancel()
+        else:
+            ask_for_end(self.workspace, self.id)
         if children:
             ask_for_ends_below(self.workspace, self.id)
         self.workspace.recover(0)

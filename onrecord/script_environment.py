@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from onrecord.ledger.query import RunRow
-from onrecord.script_variables import DATA_REFERENCE, EXPERIMENT, RESUME_FROM, RUN_ID
+from onrecord.script_variables import DATA_REFERENCE, EXPERIMENT, INTERACTIVE_RUN, RESUME_FROM, RUN_ID, azure_variables
 from onrecord.workspace import VARIABLE, Workspace
 
 _SHELL = "/bin/sh"
@@ -73,6 +73,7 @@ def environment_of(config: Mapping[str, Any], workspace: Workspace, row: RunRow)
         _activate(variables, prefix)
     elif not is_python(config):
         _prefer(variables, config["environment"].get("python", {}).get("interpreter_path"))
+    variables.update(azure_variables(row.run_id, row.experiment, workspace.name, config))
     variables.update(config["environment"]["environment_variables"])
     variables.update(config.get("environment_variables", {}))
     if (config.get("resources") or {}).get("gpus"):
@@ -84,6 +85,8 @@ def environment_of(config: Mapping[str, Any], workspace: Workspace, row: RunRow)
     if config.get("resume_from"):
         folder = str(workspace.layout.run(row.run_id).resumed)
         variables[RESUME_FROM] = variables[DATA_REFERENCE] = folder
+    # The submitter may itself be an interactive run, which this script is no part of.
+    variables.pop(INTERACTIVE_RUN, None)
     variables[VARIABLE] = str(workspace.layout.root)
     variables[RUN_ID] = row.run_id
     variables[EXPERIMENT] = row.experiment

@@ -136,8 +136,16 @@ class SpoolWriter:
 
     def close(self) -> None:
         """Close the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        # Never while a thread is in `write`: that number could be another file's by then.
+        try:
+            self.close()
+        except (AttributeError, OSError):
+            return
 
 
 def _checked_frame(frame: bytes) -> bytes:

@@ -97,7 +97,7 @@ def submit(
     outer = None if is_inline else outer_run(workspace)
     conductor = None if outer else _start_conductor(workspace, run_id, folder, place)
     try:
-        facts = _git_question(workspace, job.source)
+        facts = git_question(workspace, job.source)
         # What the snapshot finds stored already must not be erased with another run before this one refers to it.
         with workspace.store.in_use():
             rules = Rules(defaults=job.default_excludes)
@@ -196,7 +196,7 @@ def _record(
     job: CheckedConfig,
     target: ComputeTarget,
     snapshot: Snapshot,
-    question: _GitQuestion,
+    question: GitQuestion,
     asked: _Asked,
     outer: str | None,
 ) -> bool:
@@ -218,23 +218,24 @@ def _record(
     with admission(workspace, target, submitted.config) as admitted:
         reason = admitted.reason or (f"the conductor of run {outer} starts it" if outer else "")
         place = [RunQueued(reason=reason)] if reason else start_events(admitted.gpus)
-        workspace.journal.append(run_id, [submitted, *_patch(workspace, facts), *place], expected=0)
+        workspace.journal.append(run_id, [submitted, *patch_events(workspace, facts), *place], expected=0)
     return not reason
 
 
-def _patch(workspace: Workspace, facts: GitFacts) -> list[FileRecorded]:
+def patch_events(workspace: Workspace, facts: GitFacts) -> list[FileRecorded]:
+    """Store what git says of uncommitted changes; nothing where there is none."""
     if not facts.patch:
         return []
     stored = workspace.store.put_bytes(facts.patch)
     return [FileRecorded(name=PATCH_NAME, digest=stored.digest, size=stored.size, bytes_stored=stored.bytes_stored)]
 
 
-def _git_question(workspace: Workspace, source: Path) -> _GitQuestion:
+def git_question(workspace: Workspace, source: Path) -> GitQuestion:
     if not source.is_relative_to(workspace.layout.runs.resolve()):
-        return _GitQuestion(lambda: read_git_facts(source))
+        return GitQuestion(lambda: read_git_facts(source))
     # A script submits from its working copy: what the repository around the workspace is at by now is not its source.
     facts = _facts_of_run(workspace, source.relative_to(workspace.layout.runs.resolve()).parts[0])
-    return _GitQuestion(lambda: facts)
+    return GitQuestion(lambda: facts)
 
 
 def _facts_of_run(workspace: Workspace, run_id: str) -> GitFacts:
@@ -246,7 +247,7 @@ def _facts_of_run(workspace: Workspace, run_id: str) -> GitFacts:
     )
 
 
-class _GitQuestion:
+class GitQuestion:
     """git is asked while the snapshot is taken: both wait for the disk and for other processes."""
 
     def __init__(self, ask: Callable[[], GitFacts]) -> None:
@@ -257,6 +258,7 @@ class _GitQuestion:
         self._thread.start()
 
     def answer(self) -> GitFacts:
+        """Wait for the answer; raises what git's question raised."""
         self._thread.join()
         if self._error is not None:
             raise self._error

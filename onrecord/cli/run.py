@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from contextlib import ExitStack, nullcontext, redirect_stdout
 from pathlib import Path
@@ -28,7 +27,7 @@ from onrecord.cli.text import counted, narrate, printable, size
 from onrecord.compute_target import target_named
 from onrecord.documents import run_document
 from onrecord.executors.registry import INLINE, executor_named
-from onrecord.experiment import Experiment, checked_experiment_name
+from onrecord.experiment import Experiment, checked_experiment_name, experiment_name_of
 from onrecord.run import Run
 from onrecord.script_run_config import ScriptRunConfig
 from onrecord.snapshot.take import Snapshot
@@ -127,7 +126,7 @@ def command(
     # Everything that can be refused is refused before a workspace is made for it.
     wanted = _tags(tags)
     _refuse_unknown(job.checked().target)
-    chosen = checked_experiment_name(experiment or _experiment_name(Path(job.source_directory)))
+    chosen = checked_experiment_name(experiment or experiment_name_of(Path(job.source_directory)))
     workspace = _workspace()
     warn_of_changed_history(workspace)
     workspace.recover(0)
@@ -222,10 +221,6 @@ def _workspace() -> Workspace:
         workspace = Workspace.create()
         narrate(printable(f"made a workspace in {workspace.layout.root}"))
         return workspace
-
-
-def _experiment_name(folder: Path) -> str:
-    return re.sub(r"[^\w\-]+", "_", folder.resolve().name, flags=re.ASCII).strip("_-")[:255] or "default"
 
 
 def _tags(given: tuple[str, ...]) -> dict[str, str]:

@@ -20,7 +20,6 @@ from onrecord import Environment, Experiment, OnRecordError, ScriptRunConfig, Wo
 from onrecord.executors.errors import UnknownTarget
 from onrecord.experiment import BadExperimentName
 from onrecord.ledger.errors import NotALedger
-from onrecord.offline_run import OfflineRun
 from onrecord.script_run_config import BadConfig
 from onrecord.tag_names import BadTag
 from onrecord.workspace import WorkspaceExists, WorkspaceNotFound
@@ -377,9 +376,8 @@ def test_a_tag_without_a_name_is_refused_wherever_it_is_set(folder: Path) -> Non
         Experiment(Workspace(folder), "tests").submit(ScriptRunConfig(folder, "train.py"), {"": "v"})
     assert leaves_nothing(folder)
     run = submit(folder)
-    for target in (run, OfflineRun()):
-        with pytest.raises(BadTag):
-            target.tag("", "v")
-        target.tag("name")
-        assert target.get_tags() == {"name": ""}
+    with pytest.raises(BadTag):
+        run.tag("", "v")
+    run.tag("name")
+    assert run.get_tags() == {"name": ""}
     run.wait_for_completion()

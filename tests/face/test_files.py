@@ -475,7 +475,7 @@ def test_a_script_that_is_started_by_hand_gives_files_too(tmp_path: Path, monkey
     run.upload_file("outputs/given.txt", io.BytesIO(b"given"))
     run.upload_files(["x"], ["outputs/here.txt"])
     run.upload_folder("all", "folder")
-    assert run.get_file_names() == ["all/a", "outputs/given.txt", "outputs/here.txt", "x"]
+    assert run.get_file_names() == ["all/a", "outputs/given.txt", "x"]
     assert run.read_file("outputs/given.txt") == b"given"
     with run.open("x", "r") as file:
         assert file.read() == "here"

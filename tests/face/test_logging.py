@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy
 import pytest
 from face_make import clean_environment, project, run_to_end, submit, wait_until
 
@@ -19,8 +18,7 @@ import onrecord
 from onrecord import Experiment, OnRecordError, Run, Workspace
 from onrecord.ledger.errors import UnknownRun
 from onrecord.metric_values import BadMetric
-from onrecord.offline_run import OfflineRun
-from onrecord.run_errors import NotInARun, PropertyExists, RunFailedError, UnknownFile
+from onrecord.run_errors import PropertyExists, RunFailedError, UnknownFile
 
 VALUES = """
 import numpy
@@ -284,60 +282,6 @@ def test_errors_pickle_with_their_values(ended: Run, go_wrong: Callable[[Run], o
         go_wrong(ended)
     copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - pickled in the same line
     assert (type(copy), str(copy), vars(copy)) == (type(caught.value), str(caught.value), vars(caught.value))
-
-
-# ---- by hand ------------------------------------------------------------------------------------------
-
-BY_HAND = """
-from onrecord import Run
-runs = [Run.get_context(), Run.get_context()]
-for run in runs:
-    run.log("loss", 0.5)
-    run.log("loss", float("inf"), step=2)
-print(runs[0].get_metrics(), runs[0].id.startswith("OfflineRun"), runs[0].id != runs[1].id)
-"""
-
-
-def test_a_script_started_by_hand_is_told_once_how_to_keep_its_metrics(tmp_path: Path) -> None:
-    project(tmp_path, {"train.py": BY_HAND})
-    said = subprocess.run(
-        [sys.executable, "train.py"],
-        cwd=tmp_path,
-        env=clean_environment(),
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    assert said.stdout == "{'loss': [0.5, inf]} True True\n"
-    assert said.stderr.count("onrecord run train.py") == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["train.py"]
-
-
-def test_an_offline_run_takes_what_a_run_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(project(tmp_path, {"outputs/model": "m"}))
-    run = Run.get_context()
-    assert isinstance(run, OfflineRun)
-    run.log("a", numpy.float64(0.5))
-    run.set_tags({"b": 1})
-    run.tag("c")
-    run.remove_tags(["c"])
-    run.add_properties({"seed": 1})
-    assert (run.get_metrics(), run.tags, run.properties) == ({"a": 0.5}, {"b": "1"}, {"seed": "1"})
-    assert (run.status, run.has_ended(), run.get_snapshot_id()) == ("Running", False, None)
-    assert run.get_file_names() == ["outputs/model"]
-    assert run.download_file("outputs/model", tmp_path / "copy").read_text() == "m"
-    for wrong in ([1, 2], b"x"):
-        with pytest.raises(BadMetric):
-            run.log("a", wrong)
-    with pytest.raises(NotInARun, match="onrecord run"):
-        Run.get_context(allow_offline=False)
-
-
-@pytest.mark.parametrize(
-    "name", [name for name in vars(OfflineRun) if not name.startswith("_") and callable(vars(OfflineRun)[name])]
-)
-def test_every_method_of_an_offline_run_is_one_of_a_run(name: str) -> None:
-    assert callable(getattr(Run, name))
 
 
 # ---- importing --------------------------------------------------------------------------------------
