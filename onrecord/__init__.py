@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onrecord.environment import Environment as Environment
     from onrecord.errors import OnRecordError as OnRecordError
     from onrecord.experiment import Experiment as Experiment
+    from onrecord.integrations.autolog import autolog as autolog
     from onrecord.model import Model as Model
     from onrecord.run import Run as Run
     from onrecord.run_configuration import RunConfiguration as RunConfiguration
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from onrecord.workspace import Workspace as Workspace
 
 _HOMES = {
+    "autolog": "onrecord.integrations.autolog",
     "CondaDependencies": "onrecord.conda_dependencies",
     "Environment": "onrecord.environment",
     "Experiment": "onrecord.experiment",
@@ -55,6 +57,7 @@ __all__ = [
     "Model",
     "RunFailedError",
     "OnRecordError",
+    "autolog",
     "__version__",
 ]
 

@@ -133,6 +133,11 @@ class Experiment(ExperimentLabels, ExperimentLogging):
         """
         return [one for one in _named(workspace, experiment_name) if _is_shown(one, view_type, tags)]
 
+    def _repr_html_(self) -> str:
+        from onrecord.run_card import experiment_html
+
+        return experiment_html(self)
+
     def __repr__(self) -> str:
         return f"Experiment({self.workspace!r}, {self.name!r})"
 

@@ -127,6 +127,11 @@ class Run(RunLogging, RunModels, RunArchive, RunFamily, RunSnapshot, RunChildren
     def __hash__(self) -> int:
         return hash(self.id)
 
+    def _repr_html_(self) -> str:
+        from onrecord.run_card import run_html
+
+        return run_html(self)
+
     def __repr__(self) -> str:
         row = self._row()
         return f"Run({row.experiment!r}, {self.id!r}, {row.status!r})"

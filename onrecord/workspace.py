@@ -333,6 +333,11 @@ class Workspace:
 
         return known_workspaces(subscription_id, resource_group)
 
+    def _repr_html_(self) -> str:
+        from onrecord.run_card import workspace_html
+
+        return workspace_html(self)
+
     def __repr__(self) -> str:
         return f"Workspace({str(self.path)!r})"
 

@@ -19,12 +19,13 @@ from recorded_make import recorded, workspace
 
 from onrecord import Run, Workspace
 from onrecord.event_file import EventFile, crc32c, image_size
-from onrecord.ledger.events import RunMetrics, Series
+from onrecord.ledger.events import FileRecorded, RunMetrics, Series
 from onrecord.tensorboard import METRICS, NoTensorboard, Tensorboard, export_to_tensorboard
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    tensor_util = pytest.importorskip("tensorboard.util.tensor_util")
 
 DAY = 86_400_000_000
 
@@ -78,6 +79,38 @@ def test_an_experiment_and_the_runs_below_a_run_are_exported_each_to_its_folder(
     assert names(other.experiment) == [other.id]
     assert len(export_to_tensorboard(parent, tmp_path / "tb", recursive=False)) == 1
     assert export_to_tensorboard([], tmp_path / "tb") == []
+
+
+def test_text_pictures_histograms_tables_and_hyperparameters_are_what_they_were(tmp_path: Path) -> None:
+    run = recorded(workspace(tmp_path / "a"), end=False)
+    stored = run.workspace.store.put_bytes(png(3, 2))
+    residuals = {"schema_type": "residuals", "data": {"bin_edges": [0.0, 1.0, 3.0], "bin_counts": [4, 6]}}
+    values: list[tuple[str, str, Any]] = [
+        ("note", "json", "good"),
+        ("some", "list", [1.5, 2.5]),
+        ("row", "row", {"x": 1.0, "who": "me"}),
+        ("table", "table", {"x": [1.0, 2.0], "y": [3.0, 4.0]}),
+        ("picture", "image", {"file": "outputs/p.png"}),
+        ("gone", "image", {"file": "outputs/gone.png"}),
+        ("residuals", "document", residuals),
+        ("odd", "document", {"schema_type": "confusion_matrix", "data": {"matrix": [[1]]}}),
+    ]
+    series = [Series(name, kind, [value], [7], [DAY]) for name, kind, value in values]
+    recorded_file = FileRecorded(name="outputs/p.png", digest=stored.digest, size=stored.size)
+    run.workspace.journal.append(run.id, [recorded_file, RunMetrics(series=series, spool_start=10, spool_end=20)])
+    export_to_tensorboard(run, tmp_path / "tb")
+    found = read(tmp_path / "tb" / run.id)
+    scalars = {tag: [one.value for one in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+    assert scalars.pop("loss") == [0.5, 0.25]
+    assert scalars == {"some": [1.5, 2.5], "row/x": [1.0], "table/x": [1.0, 2.0], "table/y": [3.0, 4.0]}
+    (picture,) = found.Images("picture")
+    assert (picture.width, picture.height, picture.encoded_image_string, picture.step) == (3, 2, png(3, 2), 7)
+    (histogram,) = [one.histogram_value for one in found.Histograms("residuals")]
+    assert (histogram.bucket_limit, histogram.bucket, histogram.num) == ([0.0, 1.0, 3.0], [0.0, 4.0, 6.0], 10)
+    texts = {tag: tensor_util.make_ndarray(found.Tensors(tag)[0].tensor_proto).item() for tag in ("note", "row/who")}
+    assert texts == {"note": b"good", "row/who": b"me"}
+    assert found.Tensors("gone")[0].step == 7
+    assert b"confusion_matrix" in tensor_util.make_ndarray(found.Tensors("odd")[0].tensor_proto).item()
 
 
 def test_what_the_script_was_started_with_is_in_the_hyperparameters(tmp_path: Path) -> None:
