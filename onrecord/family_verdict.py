@@ -70,9 +70,7 @@ def warnings_about_children(workspace: Workspace, run_id: str) -> list[str]:
 def wait_for_children(workspace: Workspace, run_id: str) -> bool:
     """Wait until its children have ended, taking care of them meanwhile; False where its cancelation was asked for."""
     folder, alone_since = workspace.layout.run(run_id), time.monotonic()
-    while unfinished := workspace.query.unfinished_children(run_id):
-        if folder.cancel.exists():
-            return False
+    while (unfinished := workspace.query.unfinished_children(run_id)) and not folder.cancel.exists():
         # Some may wait for the room that this run's script had.
         workspace.recover(0)
         now = time.monotonic()
@@ -81,7 +79,8 @@ def wait_for_children(workspace: Workspace, run_id: str) -> bool:
         elif now - alone_since > _PATIENCE_SECONDS:
             return True
         time.sleep(_LOOK_SECONDS)
-    return True
+    # Whoever cancels all generations may end the last child between two looks.
+    return not folder.cancel.exists()
 
 
 def _failed(workspace: Workspace, run_id: str) -> list[RunRow]:
