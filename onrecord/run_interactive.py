@@ -17,6 +17,9 @@ class RunInteractive(RunHandle):
     # Set only in the process that began the run.
     _interactive: InteractiveRun | None = None
 
+    def start(self) -> None:
+        """Nothing: what `start_logging` or `child_run` began is Running. Azure ML has it for runs made elsewhere."""
+
     def __enter__(self) -> Self:
         return self
 

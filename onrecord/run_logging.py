@@ -67,6 +67,14 @@ class RunLogging(LoggingCalls, RunHandle):
 
         return Metrics(MetricColumns(name, pieces) for name, pieces in self._pieces(None))
 
+    def flush(self, timeout_seconds: float = 300) -> None:
+        """Take what was logged into the ledger now, where otherwise the conductor or the next reader does.
+
+        Nothing needs it: what was logged is safe when the call returns. `timeout_seconds` is taken for Azure ML's sake.
+        """
+        del timeout_seconds
+        self._take_in_points()
+
     def get_metric_standings(self) -> list[Standing]:
         """How each metric stands, by name: kind, points, last, least and greatest value; no point is read for it."""
         self._take_in_points()

@@ -66,16 +66,25 @@ class ScriptRunConfig:
     script: str | os.PathLike[str] | None = None
     arguments: Sequence[object] | None = None
     run_config: RunConfiguration = attrs.field(default=_NEW)
-    _compute_target: str | None = attrs.field(default=None, kw_only=True, repr=False, eq=False)
-    _environment: Environment | None = attrs.field(default=None, kw_only=True, repr=False, eq=False)
-    _environment_variables: Mapping[str, str] | None = attrs.field(default=None, kw_only=True, repr=False, eq=False)
-    _max_run_duration_seconds: float | None = attrs.field(
-        default=MAX_DURATION_SECONDS_DEFAULT, kw_only=True, repr=False, eq=False
+    # The aliases are what type checkers go by; attrs itself would leave the underscore out.
+    _compute_target: str | None = attrs.field(alias="compute_target", default=None, kw_only=True, repr=False, eq=False)
+    _environment: Environment | None = attrs.field(
+        alias="environment", default=None, kw_only=True, repr=False, eq=False
     )
-    _distributed_job_config: Distribution | None = attrs.field(default=None, kw_only=True, repr=False, eq=False)
-    _resources: Resources = attrs.field(default=Resources(), kw_only=True, repr=False, eq=False)
-    _priority: int | None = attrs.field(default=None, kw_only=True, repr=False, eq=False)
-    _directories_to_watch: Sequence[str] = attrs.field(default=(), kw_only=True, repr=False, eq=False)
+    _environment_variables: Mapping[str, str] | None = attrs.field(
+        alias="environment_variables", default=None, kw_only=True, repr=False, eq=False
+    )
+    _max_run_duration_seconds: float | None = attrs.field(
+        alias="max_run_duration_seconds", default=MAX_DURATION_SECONDS_DEFAULT, kw_only=True, repr=False, eq=False
+    )
+    _distributed_job_config: Distribution | None = attrs.field(
+        alias="distributed_job_config", default=None, kw_only=True, repr=False, eq=False
+    )
+    _resources: Resources = attrs.field(alias="resources", default=Resources(), kw_only=True, repr=False, eq=False)
+    _priority: int | None = attrs.field(alias="priority", default=None, kw_only=True, repr=False, eq=False)
+    _directories_to_watch: Sequence[str] = attrs.field(
+        alias="directories_to_watch", default=(), kw_only=True, repr=False, eq=False
+    )
     default_excludes: bool = attrs.field(default=True, kw_only=True)
     resume_from: Run | str | None = attrs.field(default=None, kw_only=True)
     command: str | Sequence[object] | None = attrs.field(default=None, kw_only=True)

@@ -131,7 +131,7 @@ class Scene:
         other = shelf.ShelfRemote(FolderShelf(self.folder / f"carried{os.getpid()}"))
         transfer.send(here, other, [snapshot], contents)
         with self.store.in_use():
-            transfer.receive(self.store, other, [snapshot], contents)
+            receiving.receive(self.store, other, [snapshot], contents)
             self.refer([snapshot], contents)
         mark(have=[*objects_of(here, snapshot), *contents])
 
