@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -169,7 +172,6 @@ def test_what_cannot_go_into_an_image_or_a_container_is_refused(tmp_path: Path) 
 
 
 def test_a_build_context_has_only_what_can_be_copied(tmp_path: Path) -> None:
-    import os
 
     project(tmp_path, {"Dockerfile": "FROM a\n"})
     first = DockerBuildContext.from_local_directory(None, tmp_path).digest
@@ -294,3 +296,29 @@ def test_show_says_what_an_environment_of_an_image_is(tmp_path: Path) -> None:
     shown = onrecord("env", "show", "docker://python:3.12", cwd=tmp_path)
     assert b"the image python:3.12" in shown.stdout
     assert b"its image is used as it is" in shown.stderr
+
+
+# ---- the Pythons of images -------------------------------------------------------------------------
+
+
+def test_what_logs_a_metric_asks_nothing_of_a_newer_python_than_an_image_may_have(tmp_path: Path) -> None:
+    workspace = Workspace.create(tmp_path)
+    code = (
+        "import sys; from onrecord import Run; run = Run.get_context(); run.log('loss', 0.5); run.log('name', 'x');"
+        " print(*[found.__file__ for name, found in sys.modules.items() if name.split('.')[0] == 'onrecord'])"
+    )
+    variables = {"ONRECORD_WORKSPACE": str(workspace.layout.root), "ONRECORD_RUN_ID": "0" * 26}
+    asked = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **variables}, capture_output=True, text=True, check=True
+    )
+    for path in asked.stdout.split():
+        text = Path(path).read_text()
+        # As Python 3.8 would: it has neither these names of typing nor unions in isinstance.
+        tree = ast.parse(text, feature_version=(3, 8))
+        names = [one.name for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "typing"
+                 for one in node.names]  # fmt: skip
+        assert not {"Self", "TypeAlias", "ParamSpec", "Concatenate", "TypeGuard", "assert_never"} & {*names}, path
+    old = next(filter(None, map(shutil.which, ("python3.8", "python3.9", "python3.10"))), None)
+    if old is not None and subprocess.run([old, "-c", ""], capture_output=True, check=False).returncode == 0:
+        package = str(Path(asked.stdout.split()[0]).parent.parent)
+        subprocess.run([old, "-S", "-c", code], env={**os.environ, **variables, "PYTHONPATH": package}, check=True)
