@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ from onrecord.executors.environment_errors import BadEnvironment
 # Raised when the same recipe is built differently.
 FORMAT = 1
 KEY_LENGTH = 32
+
+Tell = Callable[[str], None]
 
 
 class Recipe(NamedTuple):
@@ -39,6 +42,16 @@ class Recipe(NamedTuple):
     def as_document(self) -> dict[str, Any]:
         """The recipe as plain values."""
         return self._asdict()
+
+    def key(self) -> str:
+        """`key_of` it."""
+        return key_of(self)
+
+    def build_in(self, folder: Path, *, tell: Tell, should_stop: Callable[[], bool], label: str) -> None:
+        """Build it in its locked folder. Raises EnvironmentBuildFailed, BuildStopped."""
+        from onrecord.executors.environment_build import build_in
+
+        build_in(folder, self, tell=tell, should_stop=should_stop, label=label)
 
 
 def key_of(recipe: Recipe) -> str:

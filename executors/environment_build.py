@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from onrecord.executors import environment_cache as cache
-from onrecord.executors.environment import Recipe, base_interpreter, package_folder, python_of
+from onrecord.executors.environment import Recipe, Tell, base_interpreter, package_folder, python_of
 from onrecord.executors.environment_errors import BuildStopped, EnvironmentBuildFailed
 from onrecord.executors.environment_installers import Installer, installer
 from onrecord.executors.environment_inventory import installed
@@ -22,7 +22,7 @@ from onrecord.executors.identity import boot_id
 REQUIREMENTS, PYLOCK, CONDA = "requirements.txt", "pylock.toml", "conda.json"
 
 
-def build_in(folder: Path, recipe: Recipe, *, tell: cache.Tell, should_stop: Callable[[], bool], label: str) -> None:
+def build_in(folder: Path, recipe: Recipe, *, tell: Tell, should_stop: Callable[[], bool], label: str) -> None:
     """Build the recipe in its locked folder. Raises EnvironmentBuildFailed, BuildStopped."""
     begun = time.monotonic()
     try:

@@ -15,9 +15,9 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from onrecord.executors.environment import Recipe, key_of, python_of
+from onrecord.executors.environment import Tell, python_of
 from onrecord.executors.environment_errors import BuildStopped
 from onrecord.executors.identity import boot_id
 
@@ -25,7 +25,18 @@ LOCK, OK, LOG = "lock", ".ok", "build.log"
 _TRASH = ".removed-"
 _PAUSE_SECONDS = 0.05
 
-Tell = Callable[[str], None]
+# In an environment's folder: what is there when it is, unless its mark names something else.
+_PROOF = "bin/python"
+
+
+class Buildable(Protocol):
+    """What can be made and found again by its content: an environment, an image."""
+
+    def key(self) -> str:
+        """32 hex digits. Raises BadEnvironment."""
+
+    def build_in(self, folder: Path, *, tell: Tell, should_stop: Callable[[], bool], label: str) -> None:
+        """Build it in its locked folder and `commit` it. Raises EnvironmentBuildFailed, BuildStopped."""
 
 
 class Held(NamedTuple):
@@ -97,13 +108,13 @@ class Cache:
             pass
         return True
 
-    def ready(self, recipe: Recipe, *, tell: Tell, should_stop: Callable[[], bool], label: str = "") -> Held:
+    def ready(self, recipe: Buildable, *, tell: Tell, should_stop: Callable[[], bool], label: str = "") -> Held:
         """The environment of a recipe, held: the one that is there, or a new one.
 
         Waits while another process builds it. `tell` is given lines for people; `should_stop` ends the waiting
         and the building. Raises BadEnvironment, EnvironmentBuildFailed, BuildStopped, OSError.
         """
-        key = key_of(recipe)
+        key = recipe.key()
         built = said = False
         while True:
             held = self.hold(key)
@@ -141,15 +152,13 @@ class Cache:
         os.close(fd)
         return None
 
-    def _make_whole(self, key: str, recipe: Recipe, tell: Tell, should_stop: Callable[[], bool], label: str) -> bool:
+    def _make_whole(self, key: str, recipe: Buildable, tell: Tell, should_stop: Callable[[], bool], label: str) -> bool:
         """Build it unless someone did so just before; whether it was built."""
         folder = self.root / key
         ok = _read_ok(folder)
         if _is_sound(folder, ok) and self._survived(folder, ok):
             return False
-        from onrecord.executors.environment_build import build_in
-
-        build_in(folder, recipe, tell=tell, should_stop=should_stop, label=label or key)
+        recipe.build_in(folder, tell=tell, should_stop=should_stop, label=label or key)
         return True
 
     def entries(self) -> Iterator[Entry]:
@@ -179,6 +188,7 @@ class Cache:
             from onrecord.executors.environment_steps import end_leftovers
 
             end_leftovers(folder)
+            _remove_image(_read_ok(folder))
             trash = self.root / f"{_TRASH}{key}-{os.urandom(4).hex()}"
             folder.rename(trash)
         except BlockingIOError:
@@ -219,6 +229,24 @@ def clear_failed(folder: Path) -> None:
             _remove_tree(path)
 
 
+def forget(folder: Path) -> None:
+    """Take the mark off: what it stands for is not there any more."""
+    (folder / OK).unlink(missing_ok=True)
+
+
+def _remove_image(ok: dict[str, Any]) -> None:
+    image = ok.get("image")
+    if image:
+        from onrecord.executors.container_engine import remove_image
+        from onrecord.executors.container_errors import EngineFailed
+
+        try:
+            remove_image(str(ok.get("engine", "")), str(ok.get("tool", "")), str(image))
+        except EngineFailed:
+            # The engine is gone, and its images with it.
+            pass
+
+
 def _remove_tree(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         # It would be half of what a cached environment adds to the start of a run.
@@ -257,7 +285,9 @@ def _is_sound(folder: Path, ok: dict[str, Any]) -> bool:
     if not name:
         return False
     prefix = folder / str(name)
-    return python_of(prefix).exists() and (bool(ok.get("relocatable")) or ok.get("path") == str(prefix))
+    return (prefix / ok.get("proof", _PROOF)).exists() and (
+        bool(ok.get("relocatable")) or ok.get("path") == str(prefix)
+    )
 
 
 def _is_the_file(fd: int, path: Path) -> bool:

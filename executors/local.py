@@ -22,6 +22,7 @@ STARTED_BYTES = 1024
 LOCK_FD = 3
 FIRST_PAUSE_SECONDS = 0.001
 LONGEST_PAUSE_SECONDS = 0.1
+CLEANUP_SECONDS = 60.0
 HELD_BACK = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}  # until the supervisor can take them
 
 _supervisors: set[int] = set()  # children of this process that nobody else would ever reap
@@ -285,6 +286,21 @@ def _lost(control: Path) -> Ended:
     return Ended("lost", None, None, message, started, at)
 
 
+def _clean_up(order: records.Order) -> str:
+    """What the supervisor would have done at the end; what to say where it cannot be done."""
+    import subprocess
+
+    try:
+        subprocess.run(
+            order.cleanup, env=dict(order.environment), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, timeout=CLEANUP_SECONDS, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError) as problem:
+        said = getattr(problem, "stderr", b"") or str(problem).encode()
+        return f"; what it kept elsewhere could not be ended: {said.decode('utf-8', 'replace').strip()[-300:]}"
+    return ""
+
+
 def _is_copy(control: Path, order: records.Order) -> bool:
     # A folder that was moved or renamed keeps its inode; a copy of it has another. 0: of an earlier version.
     try:
@@ -319,6 +335,8 @@ def _settle(control: Path, lost: Ended) -> Ended:
         group = records.read_group(control)
         # With whatever gave up all that a member is known by.
         ended_count += control_group.kill(group, tree.GIVE_UP_SECONDS) if group is not None else 0
+        if order is not None and order.cleanup:
+            text += _clean_up(order)
     if ended_count:
         text += f"; processes of it that had to be ended: {ended_count}"
     now = time.time_ns() // 1000

@@ -26,6 +26,7 @@ class _LaunchFields(NamedTuple):
     control: Path
     time_limit_seconds: float | None
     grace_seconds: float
+    cleanup: tuple[str, ...]
 
 
 class Launch(_LaunchFields):
@@ -38,6 +39,9 @@ class Launch(_LaunchFields):
     - `control`: a folder of this launch alone, made if absent.
     - `time_limit_seconds`: seconds > 0 on the monotonic clock from the script's start, None for no limit.
     - `grace_seconds`: seconds between SIGTERM and SIGKILL.
+    - `cleanup`: a command that ends what the first process keeps outside of its tree (a container), none where it
+      keeps nothing. It is run, in the launch's environment, when the first process has ended, however it ended, and
+      again if it fails. Then a stop asks the first process only, which passes it on.
 
     Paths are made absolute. Raises `InvalidLaunch`.
     """
@@ -54,6 +58,7 @@ class Launch(_LaunchFields):
         control: Path | str,
         time_limit_seconds: float | None = None,
         grace_seconds: float = 10.0,
+        cleanup: Iterable[str] = (),
     ) -> Self:
         launch = super().__new__(
             cls,
@@ -65,6 +70,7 @@ class Launch(_LaunchFields):
             _absolute(control),
             time_limit_seconds,
             grace_seconds,
+            tuple(cleanup),
         )
         launch._check()
         return launch
@@ -72,7 +78,7 @@ class Launch(_LaunchFields):
     def _check(self) -> None:
         if not self.command or not self.command[0]:
             raise InvalidLaunch.because("command", self.command, "its first item names the program")
-        for item in self.command:
+        for item in (*self.command, *self.cleanup):
             if "\0" in item:
                 raise InvalidLaunch.because("argument", item, "an argument cannot hold a NUL character")
         for name, value in self.environment.items():

@@ -47,6 +47,8 @@ class Order(NamedTuple):
     stderr: Path
     written_at: int
     folder: int
+    cleanup: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 def read_bytes(path: Path) -> bytes | None:
@@ -160,13 +162,17 @@ def read_order(control: Path) -> Order | None:
     content = read_bytes(path)
     if not content:
         return None
-    fields = dict(field.partition(b"=")[::2] for field in content.split(b"\0"))
+    pairs = [field.partition(b"=")[::2] for field in content.split(b"\0")]
+    fields = dict(pairs)
     logs = [_moved(control, fields, name) for name in (b"stdout", b"stderr")]
     token = fields.get(b"token", b"").decode("ascii", "replace")
     written = fields.get(b"written_at", b"")
     folder = fields.get(b"folder", b"")
     numbers = [int(value) if value.isdigit() else 0 for value in (written, folder)]
-    return Order(token, logs[0], logs[1], *numbers)
+    cleanup = tuple(os.fsdecode(value) for name, value in pairs if name == b"cleanup")
+    variables = [os.fsdecode(value).partition("=") for name, value in pairs if name == b"environment"]
+    environment = tuple((name, value) for name, _, value in variables)
+    return Order(token, logs[0], logs[1], numbers[0], numbers[1], cleanup, environment)
 
 
 def _moved(control: Path, fields: Mapping[bytes, bytes], name: bytes) -> Path:
@@ -179,7 +185,7 @@ def encode_launch(launch: Launch, *, token: str, boot_id: str, written_at: int) 
     """The file `launch`: fields `name=value`, each ended by a NUL byte, which none can hold.
 
     Bytes and not JSON: arguments, variables and paths need not be text. Readers skip names that they do
-    not know; `argument` and `environment` repeat, in order.
+    not know; `argument`, `environment` and `cleanup` repeat, in order.
     """
     environment = {**launch.environment, "PWD": str(launch.working_directory), MARKER: token}
     fields = [
@@ -197,5 +203,6 @@ def encode_launch(launch: Launch, *, token: str, boot_id: str, written_at: int) 
         ("grace_seconds", repr(launch.grace_seconds)),
         *(("argument", item) for item in launch.command),
         *(("environment", f"{name}={value}") for name, value in environment.items()),
+        *(("cleanup", item) for item in launch.cleanup),
     ]
     return b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in fields)

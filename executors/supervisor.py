@@ -29,6 +29,8 @@ else:
         import signal
 
 VERSION = 1
+CLEANUP_SECONDS = 30.0  # for one attempt at the cleanup
+CLEANUP_PAUSES = (0.2, 1.0, 5.0)
 LEFTOVER_SECONDS = 2.0  # for processes that outlive the script: to end by themselves, then after SIGTERM
 FREEZE_ROUNDS = 200
 LARGE_PART = 0.5  # of the machine's memory: who held that much may have been killed for it
@@ -43,16 +45,19 @@ class CannotStartError(Exception):
 
 class Order:
     """What to run, as the file `launch` says it: NUL-ended fields `name=value`, `argument=` and
-    `environment=` repeated. Bytes all through, for neither arguments nor paths need be text."""
+    `environment=` and `cleanup=` repeated. Bytes all through, for neither arguments nor paths need be text."""
 
     def __init__(self, fields: bytes) -> None:
         self.values: dict[bytes, bytes] = {}
         self.command: list[bytes] = []
         self.environment: dict[bytes, bytes] = {}
+        self.cleanup: list[bytes] = []
         for field in fields.split(b"\0"):
             name, _, value = field.partition(b"=")
             if name == b"argument":
                 self.command.append(value)
+            elif name == b"cleanup":
+                self.cleanup.append(value)
             elif name == b"environment":
                 key, _, text = value.partition(b"=")
                 self.environment[key] = text
@@ -416,8 +421,9 @@ def processes() -> list[tuple[int, int, int, str]]:
 class Tree:
     """All processes that the script has started, by whatever way, and the ways to end them."""
 
-    def __init__(self, script: Script, subreaper: bool, signals: Signals) -> None:
+    def __init__(self, script: Script, subreaper: bool, signals: Signals, passes_on: bool) -> None:
         self.script = script
+        self.passes_on = passes_on  # the script asks the others to stop itself
         self.subreaper = subreaper
         self.signals = signals
         self.refused: set[int] = set()  # of another user: not ours to end
@@ -512,6 +518,8 @@ class Tree:
         asked = self.members()
         if self.script.status is not None:
             self.ended.update(asked)
+        elif self.passes_on:
+            asked = {pid: state for pid, state in asked.items() if pid == self.script.pid}
         # Continued as well, for a stopped process keeps SIGTERM pending for ever.
         self.signal(asked, signal.SIGTERM, signal.SIGCONT)
         pause = 0.02
@@ -527,6 +535,26 @@ class Tree:
             self.signal(members, signal.SIGKILL)
             left = self.wait(pause)
             pause = min(pause * 2, 1.0)
+
+
+def clean_up(order: Order, signals: Signals) -> str:
+    """End what the script kept outside of its tree; what to say where that cannot be done."""
+    for pause in CLEANUP_PAUSES if order.cleanup else ():
+        try:
+            pid = os.posix_spawn(order.cleanup[0], order.cleanup, order.environment)
+        except OSError:
+            break
+        deadline = time.monotonic() + CLEANUP_SECONDS
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        while not ended:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            signals.wait(1.0)
+            ended, status = os.waitpid(pid, os.WNOHANG)
+        if status == 0:
+            return ""
+        time.sleep(pause)
+    return "; what it kept elsewhere could not be ended" if order.cleanup else ""
 
 
 # ---- the record --------------------------------------------------------------------------------------
@@ -721,19 +749,21 @@ def supervise(control: Control, order: Order, signals: Signals, boot: str) -> No
         script, started = start_script(order, control, boot)
     except (CannotStartError, OSError) as error:
         return control.record_exit(ending("not_started", str(error), None, None, 0))
-    tree = Tree(script, subreaper, signals)
+    tree = Tree(script, subreaper, signals, passes_on=bool(order.cleanup))
     limit, grace = order.seconds(b"time_limit_seconds"), order.seconds(b"grace_seconds") or 0.0
     try:
         reason = watch(script, signals, limit)
         if reason != "exited":
             tree.end(grace)
-        elif tree.wait(LEFTOVER_SECONDS):
+        unclean = clean_up(order, signals)
+        if tree.wait(LEFTOVER_SECONDS):
             tree.end(min(grace, LEFTOVER_SECONDS))
-        message = describe(reason, script, limit, memory_kills, tree)
+        message = describe(reason, script, limit, memory_kills, tree) + unclean
         remove_group(script.group)
     except Exception as error:
         try:
             tree.end(grace)
+            clean_up(order, signals)
         finally:
             message = f"the supervisor failed: {error!r}"
             control.record_exit(ending("lost", message, script, started, len(tree.ended)))

@@ -13,6 +13,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from onrecord.conda_dependencies import CondaDependencies as CondaDependencies
+    from onrecord.container_section import ContainerRegistry as ContainerRegistry
+    from onrecord.container_section import DockerBuildContext as DockerBuildContext
+    from onrecord.container_section import DockerConfiguration as DockerConfiguration
+    from onrecord.container_section import DockerSection as DockerSection
     from onrecord.distributed import MpiConfiguration as MpiConfiguration
     from onrecord.distributed import PyTorchConfiguration as PyTorchConfiguration
     from onrecord.distributed import TensorflowConfiguration as TensorflowConfiguration
@@ -25,11 +29,17 @@ if TYPE_CHECKING:
     from onrecord.run_configuration import RunConfiguration as RunConfiguration
     from onrecord.run_errors import RunFailedError as RunFailedError
     from onrecord.script_run_config import ScriptRunConfig as ScriptRunConfig
+    from onrecord.spark_section import SparkPackage as SparkPackage
+    from onrecord.spark_section import SparkSection as SparkSection
     from onrecord.workspace import Workspace as Workspace
 
 _HOMES = {
     "autolog": "onrecord.integrations.autolog",
     "CondaDependencies": "onrecord.conda_dependencies",
+    "ContainerRegistry": "onrecord.container_section",
+    "DockerBuildContext": "onrecord.container_section",
+    "DockerConfiguration": "onrecord.container_section",
+    "DockerSection": "onrecord.container_section",
     "Environment": "onrecord.environment",
     "Experiment": "onrecord.experiment",
     "Model": "onrecord.model",
@@ -40,6 +50,8 @@ _HOMES = {
     "RunConfiguration": "onrecord.run_configuration",
     "RunFailedError": "onrecord.run_errors",
     "ScriptRunConfig": "onrecord.script_run_config",
+    "SparkPackage": "onrecord.spark_section",
+    "SparkSection": "onrecord.spark_section",
     "TensorflowConfiguration": "onrecord.distributed",
     "Workspace": "onrecord.workspace",
 }
@@ -50,6 +62,12 @@ __all__ = [
     "RunConfiguration",
     "Environment",
     "CondaDependencies",
+    "DockerSection",
+    "DockerConfiguration",
+    "DockerBuildContext",
+    "ContainerRegistry",
+    "SparkSection",
+    "SparkPackage",
     "MpiConfiguration",
     "PyTorchConfiguration",
     "TensorflowConfiguration",

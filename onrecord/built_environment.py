@@ -17,6 +17,7 @@ from onrecord.executors.environment import key_of
 from onrecord.executors.environment_cache import LOG, Cache, Held
 from onrecord.executors.environment_errors import BadEnvironment, BuildStopped
 from onrecord.ledger.states import CANCEL_REQUESTED
+from onrecord.preparation import uses_container
 
 if TYPE_CHECKING:
     from onrecord.environment import Environment
@@ -38,6 +39,8 @@ class BuiltEnvironment(NamedTuple):
     python: Path
     packages: dict[str, str]
     log: Path
+    # Of a container: the image's id, `sha256:` and 64 hex digits, after its name where it was not built here.
+    image: str = ""
 
     def wait_for_completion(self, show_output: bool = True) -> BuiltEnvironment:
         """Itself: `build` returns when it is there, unlike Azure ML's."""
@@ -51,28 +54,36 @@ def make_ready(workspace: Workspace, run_id: str, config: Mapping[str, Any]) -> 
     None where someone asks for the run's end meanwhile. Raises BadEnvironment, EnvironmentBuildFailed, OSError.
     """
     environment, folder = config["environment"], workspace.layout.run(run_id)
+    if uses_container(environment):
+        from onrecord import container_environment
+
+        return container_environment.make_ready(workspace, run_id, config)
     recipe = recipe_of(environment, config["interpreter"])
     cache = Cache(workspace.layout.environments)
     held = cache.hold(key_of(recipe))
     if held is None:
         key_log = cache.root / key_of(recipe) / LOG
-        _show_log(folder, key_log)
+        show_log(folder, key_log)
         try:
             held = cache.ready(
                 recipe,
-                tell=_Notes(folder),
-                should_stop=_Stop(workspace, run_id, folder),
+                tell=Notes(folder),
+                should_stop=StopAsked(workspace, run_id, folder),
                 label=environment["name"],
             )
         except BuildStopped:
             return None
         finally:
-            _keep_log(folder, key_log)
+            keep_log(folder, key_log)
     return _with(config, held)
 
 
 def adopted(workspace: Workspace, config: dict[str, Any]) -> dict[str, Any]:
     """The configuration of a run that another conductor started, with its environment held again."""
+    if uses_container(config["environment"]):
+        from onrecord import container_environment
+
+        return container_environment.adopted(workspace, config)
     cache = Cache(workspace.layout.environments)
     try:
         key = key_of(recipe_of(config["environment"], config["interpreter"]))
@@ -100,6 +111,8 @@ def build(
 
         python = Path(shutil.which(checked.interpreter()) or checked.interpreter())
         return BuiltEnvironment(checked.name, "", python.parent.parent, python, {}, Path(os.devnull))
+    if checked.uses_container():
+        return _image(workspace, checked, tell or _print)
     recipe = recipe_of(checked.as_document(), checked.interpreter())
     cache = Cache(workspace.layout.environments)
     held = cache.ready(recipe, tell=tell or _print, should_stop=lambda: False, label=checked.name)
@@ -108,6 +121,16 @@ def build(
     finally:
         os.close(held.fd)
     return BuiltEnvironment(checked.name, held.key, held.prefix, held.python, ok.get("packages", {}), held.log)
+
+
+def key_of_definition(workspace: Workspace, checked: Environment) -> str | None:
+    """The key that a checked environment has in the cache; None of an image that is used as it is."""
+    document = checked.as_document()
+    if uses_container(document):
+        from onrecord.container_environment import key_in_use
+
+        return key_in_use(workspace, {"environment": document})
+    return key_of(recipe_of(document, checked.interpreter()))
 
 
 def keys_in_use(workspace: Workspace) -> set[str]:
@@ -119,7 +142,11 @@ def keys_in_use(workspace: Workspace) -> set[str]:
     for row in workspace.query.unfinished():
         config = workspace.query.config(row.run_id)
         try:
-            if config and needs_build(config):
+            if config and uses_container(config["environment"]):
+                from onrecord.container_environment import key_in_use
+
+                keys.add(key_in_use(workspace, config) or "")
+            elif config and needs_build(config):
                 keys.add(key_of(recipe_of(config["environment"], config["interpreter"])))
         except (OnRecordError, KeyError):
             continue
@@ -131,7 +158,24 @@ def _with(config: Mapping[str, Any], held: Held) -> dict[str, Any]:
     return {**config, "interpreter": str(held.python), "prefix": str(held.prefix)}
 
 
-class _Stop:
+def hold(held: Held) -> None:
+    """Keep an environment from being removed until this process ends."""
+    _held.append(held)
+
+
+def _image(workspace: Workspace, checked: Environment, tell: Callable[[str], None]) -> BuiltEnvironment:
+    from onrecord.container_environment import build as build_image
+
+    ready = build_image(workspace, checked, tell)
+    key, log = "", Path(os.devnull)
+    if ready.held is not None:
+        os.close(ready.held.fd)
+        key, log = ready.held.key, ready.held.log
+    image = f"{ready.image.name} ({ready.image.identity})" if key == "" else ready.image.identity
+    return BuiltEnvironment(checked.name, key, Path(), Path(), {}, log, image)
+
+
+class StopAsked:
     """Whether someone asked for the run's end: at once where its file is there, soon where only the ledger says so."""
 
     def __init__(self, workspace: Workspace, run_id: str, folder: RunFolder) -> None:
@@ -148,7 +192,7 @@ class _Stop:
         return self._workspace.query.run(self._run_id).status == CANCEL_REQUESTED
 
 
-class _Notes:
+class Notes:
     """Lines for whoever waits for the run."""
 
     def __init__(self, folder: RunFolder) -> None:
@@ -159,14 +203,14 @@ class _Notes:
             file.write(text + "\n")
 
 
-def _show_log(folder: RunFolder, log: Path) -> None:
+def show_log(folder: RunFolder, log: Path) -> None:
     """While it is built, whoever waits reads the build's own log."""
     folder.records.mkdir(parents=True, exist_ok=True)
     folder.build_log.unlink(missing_ok=True)
     folder.build_log.symlink_to(log)
 
 
-def _keep_log(folder: RunFolder, log: Path) -> None:
+def keep_log(folder: RunFolder, log: Path) -> None:
     """The run's own copy, which stays when the environment is removed."""
     import shutil
 

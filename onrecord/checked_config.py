@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from onrecord.config_errors import BadConfig
 from onrecord.environment import Environment
 
 if TYPE_CHECKING:
@@ -42,6 +44,25 @@ class CheckedConfig:
     resume_from: Run | str | None = None
     # In place of those of the target; on record with the distribution.
     hosts: tuple[str, ...] = ()
+
+    def fitting(self) -> CheckedConfig:
+        """Itself. Raises BadConfig for parts that cannot go together, NoSpark."""
+        is_spark = self.framework == "PySpark"
+        scheme = (self.distribution or {}).get("scheme")
+        if is_spark and (self.distribution or self.command is not None or self.launcher is not None):
+            raise BadConfig("a job for Spark is one Python script", why="Spark starts its own processes",
+                            next_step="run_config.spark.configuration['spark.master'] = 'local[4]'",
+                            field="framework")  # fmt: skip
+        if self.environment.uses_container() and (scheme == "mpi" or self.hosts):
+            raise BadConfig(f"{'a job on hosts' if self.hosts else 'an MPI job'} cannot run in a container",
+                            why="what starts its processes lies outside",
+                            next_step="PyTorchConfiguration or TensorflowConfiguration, or an environment without one",
+                            field="distributed_job_config")  # fmt: skip
+        if is_spark and self.target == "local" and not self.environment.needs_build():
+            from onrecord.spark_command import check_java
+
+            check_java({**os.environ, **self.environment.environment_variables, **self.environment_variables})
+        return self
 
     def as_document(self) -> dict[str, Any]:
         """The job as plain values, as the ledger keeps it."""

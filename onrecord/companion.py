@@ -30,7 +30,15 @@ from onrecord.ledger.events import (
 from onrecord.ledger.states import CANCEL_REQUESTED, FINALIZING, PREPARING, TERMINAL
 from onrecord.outcome import last_event
 from onrecord.patience import patiently, say
-from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, executor_of, needs_build, start_script
+from onrecord.preparation import (
+    GRACE_SECONDS,
+    Start,
+    StartFailure,
+    executor_of,
+    needs_build,
+    start_script,
+    uses_container,
+)
 from onrecord.resource_sampling import ResourceSampling
 from onrecord.run_types import INTERACTIVE
 from onrecord.workspace import Workspace
@@ -215,8 +223,13 @@ class Companion:
             host=os.uname().nodename,
             started_at=started.at,
         )
+        image: list[Event] = []
+        if uses_container(self._config.get("environment", {})):
+            from onrecord.container_outcome import image_of
+
+            image = [*image_of(self._folder)]
         try:
-            self._append([running])
+            self._append([running, *image])
         except IllegalTransition:
             pass
 
@@ -250,6 +263,10 @@ class Companion:
     # ---- after the script ----------------------------------------------------------------------
 
     def _finish(self, ended: Ended) -> None:
+        if uses_container(self._config.get("environment", {})):
+            from onrecord.container_outcome import told_by_container
+
+            ended = told_by_container(ended, self._folder)
         finalizing = RunFinalizing(
             outcome=ended.reason,
             exit_code=ended.exit_code,
@@ -303,6 +320,10 @@ class Companion:
 
         started = self._started or lost_folder.who_it_was(self._workspace.journal, self._run_id)
         lost_folder.end_processes(self._control, started, GRACE_SECONDS)
+        if uses_container(self._config.get("environment", {})):
+            from onrecord.container_outcome import end_strays
+
+            end_strays(self._run_id)
 
     def _end_children(self, ended: Ended | None = None) -> None:
         if any(row.run_type == INTERACTIVE for row in self._workspace.query.unfinished()):

@@ -15,6 +15,8 @@ from onrecord.conda_dependencies import CondaDependencies
 
 if TYPE_CHECKING:
     from onrecord.built_environment import BuiltEnvironment
+    from onrecord.container_section import ContainerRegistry, DockerBuildContext, DockerSection
+    from onrecord.spark_section import SparkSection
     from onrecord.workspace import Workspace
 
 
@@ -35,6 +37,11 @@ class PythonSection:
     pylock: str | None = attrs.field(default=None, kw_only=True)
 
 
+def _document_of(section: DockerSection | SparkSection | None) -> dict[str, Any]:
+    """{} of a section that nobody touched."""
+    return {} if section is None else section.as_document()
+
+
 @attrs.define
 class Environment:
     """A named description of what a script runs in.
@@ -47,13 +54,47 @@ class Environment:
 
     >>> environment = Environment("ridge")
     >>> environment.python.conda_dependencies.add_pip_package("scikit-learn==1.6.1")
+
+    One with an image runs the script in a container of it.
+
+    >>> environment = Environment("pytorch")
+    >>> environment.docker.base_image = "pytorch/pytorch:2.5.1-cuda12.4-cudnn9-runtime"
     """
 
     name: str
     python: PythonSection = attrs.field(factory=PythonSection, kw_only=True)
+    # None until somebody looks at one: their classes would cost every submit 6 ms.
+    _docker: DockerSection | None = attrs.field(default=None, alias="docker", kw_only=True, eq=_document_of)
+    _spark: SparkSection | None = attrs.field(default=None, alias="spark", kw_only=True, eq=_document_of)
     environment_variables: dict[str, str] = attrs.field(factory=dict, kw_only=True)
     # Given by `register` and `get`; the same definition is the same environment, whatever its version is called.
     version: str | None = attrs.field(default=None, kw_only=True, eq=False)
+
+    @property
+    def docker(self) -> DockerSection:
+        """The container that the script runs in, where it has an image."""
+        if self._docker is None:
+            from onrecord.container_section import DockerSection
+
+            self._docker = DockerSection()
+        return self._docker
+
+    @docker.setter
+    def docker(self, section: DockerSection) -> None:
+        self._docker = section
+
+    @property
+    def spark(self) -> SparkSection:
+        """What a job for Spark has beside its script."""
+        if self._spark is None:
+            from onrecord.spark_section import SparkSection
+
+            self._spark = SparkSection()
+        return self._spark
+
+    @spark.setter
+    def spark(self, section: SparkSection) -> None:
+        self._spark = section
 
     # ---- from what projects have ---------------------------------------------------------------
 
@@ -104,6 +145,48 @@ class Environment:
 
         return _with(name, from_script(Path(file_path)))
 
+    # ---- from images ---------------------------------------------------------------------------
+
+    @staticmethod
+    def from_docker_image(
+        name: str,
+        image: str,
+        container_registry: ContainerRegistry | None = None,
+        conda_specification: str | os.PathLike[str] | None = None,
+        pip_requirements: str | os.PathLike[str] | None = None,
+    ) -> Environment:
+        """Of an image as it is, or with packages installed over it. Raises BadEnvironment."""
+        from onrecord.environment_files import installed_over
+
+        made = installed_over(Environment(name), conda_specification, pip_requirements)
+        made.docker.base_image = image
+        if container_registry is not None:
+            made.docker.base_image_registry = container_registry
+        return made
+
+    @staticmethod
+    def from_dockerfile(
+        name: str,
+        dockerfile: str | os.PathLike[str],
+        conda_specification: str | os.PathLike[str] | None = None,
+        pip_requirements: str | os.PathLike[str] | None = None,
+    ) -> Environment:
+        """Of a Dockerfile, its path or its text, that copies nothing. Raises BadEnvironment."""
+        from onrecord.environment_files import installed_over
+
+        made = installed_over(Environment(name), conda_specification, pip_requirements)
+        made.docker.base_dockerfile = os.fspath(dockerfile)
+        made.docker = made.docker.checked()
+        return made
+
+    @staticmethod
+    def from_docker_build_context(name: str, docker_build_context: DockerBuildContext) -> Environment:
+        """Of a folder with a Dockerfile and what it copies. Raises BadEnvironment."""
+        made = Environment(name)
+        made.python.user_managed_dependencies = True
+        made.docker.build_context = docker_build_context.checked()
+        return made
+
     # ---- registered ones -----------------------------------------------------------------------
 
     def register(self, workspace: Workspace) -> Environment:
@@ -142,9 +225,7 @@ class Environment:
 
     def clone(self, new_name: str) -> Environment:
         """The same definition under another name, to be changed."""
-        return Environment(
-            new_name, python=copy.deepcopy(self.python), environment_variables=dict(self.environment_variables)
-        )
+        return attrs.evolve(copy.deepcopy(self), name=new_name, version=None)
 
     # ---- files ---------------------------------------------------------------------------------
 
@@ -182,9 +263,15 @@ class Environment:
         del platform, options
         return self.build(workspace)
 
+    def uses_container(self) -> bool:
+        """Whether the script runs in a container."""
+        return self._docker is not None and self._docker.is_used()
+
     def needs_build(self) -> bool:
-        """Whether there is anything to install."""
+        """Whether there is anything to install, or an image to be found."""
         python = self.python
+        if self.uses_container():
+            return True
         if python.user_managed_dependencies:
             return False
         return python.pylock is not None or not python.conda_dependencies.is_empty()
@@ -193,8 +280,11 @@ class Environment:
         """The interpreter to start: a path, or a name to look up on the PATH.
 
         Of an environment that is built: the one to build it from, "" where conda brings one along.
+        Of a container: a name or path in its image, "" for whichever Python it has.
         Raises BadEnvironment where there is none of the version that is asked for.
         """
+        if self.uses_container():
+            return self.python.interpreter_path or ""
         if not self.needs_build():
             return self.python.interpreter_path or sys.executable
         from onrecord.environment_recipe import needs_conda
@@ -207,8 +297,14 @@ class Environment:
 
     def checked(self) -> Environment:
         """The same with all its files named by path and content. Raises BadEnvironment for what cannot be built."""
+        if self._spark is not None:
+            self._spark.check()
         if not self.needs_build():
             return self
+        if self.uses_container():
+            from onrecord.container_environment import checked
+
+            return checked(self)
         from onrecord.environment_files import resolved
         from onrecord.environment_recipe import recipe_of
 
@@ -228,10 +324,12 @@ class Environment:
         if self.python.pylock is not None:
             python["pylock"] = self.python.pylock
         version = {} if self.version is None else {"version": self.version}
+        sections = {"docker": _document_of(self._docker), "spark": _document_of(self._spark)}
         return {
             "name": self.name,
             **version,
             "python": python,
+            **{name: section for name, section in sections.items() if section},
             "environment_variables": {key: str(value) for key, value in self.environment_variables.items()},
         }
 
@@ -248,8 +346,26 @@ def environment_from(document: dict[str, Any]) -> Environment:
             conda_dependencies=CondaDependencies(_underlying_structure=python.get("conda_dependencies") or {}),
             pylock=python.get("pylock"),
         ),
+        docker=_docker_of(document),
+        spark=_spark_of(document),
         environment_variables=dict(document.get("environment_variables") or {}),
     )
+
+
+def _docker_of(document: dict[str, Any]) -> DockerSection | None:
+    if not document.get("docker"):
+        return None
+    from onrecord.container_section import section_from
+
+    return section_from(document["docker"])
+
+
+def _spark_of(document: dict[str, Any]) -> SparkSection | None:
+    if not document.get("spark"):
+        return None
+    from onrecord.spark_section import section_from
+
+    return section_from(document["spark"])
 
 
 def _with(name: str, dependencies: CondaDependencies) -> Environment:

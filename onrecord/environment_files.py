@@ -10,11 +10,16 @@ import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from onrecord.conda_dependencies import CondaDependencies
 from onrecord.executors.environment_errors import BadEnvironment
+
+if TYPE_CHECKING:
+    import os
+
+    from onrecord.environment import Environment
 
 # PEP 723, "Reference Implementation".
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
@@ -76,6 +81,29 @@ def resolved(dependencies: CondaDependencies, folder: Path) -> CondaDependencies
     found = CondaDependencies(_underlying_structure=dependencies.as_dict())
     found.set_pip_requirements([resolved_line(line, folder) for line in dependencies.pip_lines()])
     return found
+
+
+def installed_over(
+    environment: Environment,
+    conda_specification: str | os.PathLike[str] | None,
+    pip_requirements: str | os.PathLike[str] | None,
+) -> Environment:
+    """The environment with what one of two files lists; without either nothing is installed. Raises BadEnvironment."""
+    if conda_specification is not None and pip_requirements is not None:
+        raise BadEnvironment(
+            "conda_specification and pip_requirements are given",
+            why="each says all that is installed",
+            next_step="list pip's packages in the conda file, or give one of the two",
+            field="pip_requirements",
+        )
+    if conda_specification is not None:
+        path = Path(conda_specification)
+        environment.python.conda_dependencies = resolved(CondaDependencies(path), path.parent)
+    elif pip_requirements is not None:
+        environment.python.conda_dependencies = from_requirements(Path(pip_requirements))
+    else:
+        environment.python.user_managed_dependencies = True
+    return environment
 
 
 def lock_text(path: Path) -> str:

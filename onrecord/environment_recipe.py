@@ -36,7 +36,7 @@ def recipe_of(environment: Mapping[str, Any], interpreter: str) -> Recipe:
             field="pylock",
         )
     of_conda = [one for one in conda if _split(one)[0] not in _OWN]
-    requirements = [line for line in lines if not _is_carried(line)]
+    requirements = [line for line in lines if not is_carried(line)]
     of_pip: list[str] = []
     if of_conda:
         _refuse_without_solver(of_conda)
@@ -48,7 +48,7 @@ def recipe_of(environment: Mapping[str, Any], interpreter: str) -> Recipe:
         pylock=lock,
         conda_channels=tuple(wanted.get("channels") or ("conda-forge",)) if of_conda else (),
         conda_packages=tuple(_with_python(conda)) if of_conda else (),
-        carried=(CARRIED,) if any(map(_is_carried, lines)) else (),
+        carried=(CARRIED,) if any(map(is_carried, lines)) else (),
     )
 
 
@@ -62,7 +62,8 @@ def _split(specification: str) -> tuple[str, str]:
     return (match[1].lower(), match[2].strip()) if match else ("", "")
 
 
-def _is_carried(line: str) -> bool:
+def is_carried(line: str) -> bool:
+    """Whether a line asks for the very onrecord that submits."""
     match = _CARRIED.match(line.strip())
     return match is not None and match[1] in (None, __version__)
 

@@ -15,9 +15,10 @@ from onrecord.layout import RunFolder
 
 # The answer among the run's files.
 NAME = "onrecord/environment.json"
+ANSWER = "environment.json"
 _TIMEOUT_SECONDS = 120
 
-_PROGRAM = """
+PROGRAM = """
 import json, os, platform, sys
 try:
     from importlib import metadata
@@ -54,7 +55,7 @@ class Inventory:
         with self._temporary.open("wb") as output:
             # Beside a script that needs the processor, this can wait.
             self._process = subprocess.Popen(
-                [interpreter, "-c", _PROGRAM],
+                [interpreter, "-c", PROGRAM],
                 env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
                 cwd=working_directory,
                 stdin=subprocess.DEVNULL,
@@ -78,10 +79,24 @@ class Inventory:
         return self._destination
 
 
+class Answered(Inventory):
+    """A question that needs not be asked: its answer is there."""
+
+    def __init__(self, answer: Path) -> None:
+        self._answer = answer
+
+    def finish(self) -> Path | None:
+        """The answer."""
+        return self._answer
+
+
 def ask_for_inventory(interpreter: str, environment: Mapping[str, str], folder: RunFolder) -> Inventory | None:
     """Ask what a run's interpreter sees; None where it cannot be started, which the run itself will say."""
+    if (folder.records / ANSWER).exists():
+        # Of an image it is known beforehand; an earlier conductor may have had the answer too.
+        return Answered(folder.records / ANSWER)
     try:
-        return Inventory(interpreter, environment, folder.work, folder.records / "environment.json")
+        return Inventory(interpreter, environment, folder.work, folder.records / ANSWER)
     except OSError:
         return None
 

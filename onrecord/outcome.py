@@ -11,6 +11,7 @@ from onrecord.executors.protocol import Ended
 from onrecord.ledger.events import Event, RunCanceled, RunCompleted, RunFailed
 
 _NAMES_A_RANK = re.compile(r"(rank|parameter server) \d+ of \d+ was killed")
+_EXPLAINED = re.compile(r"(?:killed by [^:;]+|exited with code \d+)(: [^;]+)")
 _TAIL_BYTES = 64 * 1024
 _MOST_CHARACTERS = 3000
 
@@ -63,9 +64,12 @@ def _error(ended: Ended, stderr: Path) -> dict[str, str]:
 
 
 def _how(ended: Ended) -> str:
+    # Memory that ran out, a container that was ended from outside.
+    explained = _EXPLAINED.match(ended.message)
+    why = explained[1] if explained else ""
     if ended.signal is not None:
-        return f"the script was killed by {signal_name(ended.signal)}"
-    return f"the script ended with exit code {ended.exit_code}" if ended.reason == "exited" else ended.message
+        return f"the script was killed by {signal_name(ended.signal)}{why}"
+    return f"the script ended with exit code {ended.exit_code}{why}" if ended.reason == "exited" else ended.message
 
 
 def last_words(stderr: Path) -> str:

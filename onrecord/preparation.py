@@ -23,6 +23,11 @@ GRACE_SECONDS = 10.0
 RANKS_GRACE_SECONDS = 8.0
 
 
+_OF_ENVIRONMENTS = frozenset(
+    {"EnvironmentBuildFailed", "BadEnvironment", "ImageUnavailable", "ImageUnfit", "NoContainerEngine", "EngineFailed"}
+)
+
+
 class StartFailure(NamedTuple):
     """Why no script was started: `code`, `message` and perhaps `details`, as a failed run has them."""
 
@@ -76,13 +81,23 @@ def executor_of(workspace: Workspace, target: str) -> Executor:
 
 def needs_build(config: Mapping[str, Any]) -> bool:
     """Whether the run's environment is one that is built, and not an interpreter as it is."""
-    python = config["environment"].get("python", {})
+    environment = config["environment"]
+    if uses_container(environment):
+        return True
+    python = environment.get("python", {})
     return not python.get("user_managed_dependencies") and ("conda_dependencies" in python or "pylock" in python)
+
+
+def uses_container(environment: Mapping[str, Any]) -> bool:
+    """Whether an environment's document asks for a container."""
+    docker = environment.get("docker") or {}
+    has_image = any(name in docker for name in ("base_image", "base_dockerfile", "build_context"))
+    return bool(docker.get("enabled", has_image))
 
 
 def _failure(problem: Exception) -> StartFailure:
     # By name: its class is imported only where something is built.
-    if isinstance(problem, OnRecordError) and type(problem).__name__ in ("EnvironmentBuildFailed", "BadEnvironment"):
+    if isinstance(problem, OnRecordError) and type(problem).__name__ in _OF_ENVIRONMENTS:
         details = str(getattr(problem, "details", ""))
         told = " ".join(part for part in (problem.what + ":" * bool(problem.why), problem.why) if part)
         hint = f"; next: {problem.next_step}" if problem.next_step else ""
@@ -114,8 +129,13 @@ def prepare(workspace: Workspace, run_id: str, config: Mapping[str, Any]) -> Lau
         bring_outputs(workspace, config["resume_from"], folder.resumed)
     words = words_of(config, str(folder.resumed) if config.get("resume_from") else "")
     environment = environment_of(config, workspace, row)
+    command, cleanup = _command(config, words, folder, environment), tuple[str, ...]()
+    if config.get("container"):
+        from onrecord.container_launch import contained
+
+        command, cleanup = contained(command, config, workspace, folder, environment, RANKS_GRACE_SECONDS)
     return Launch(
-        command=_command(config, words, folder, environment),
+        command=command,
         working_directory=folder.work,
         environment=environment,
         stdout=folder.stdout,
@@ -123,15 +143,26 @@ def prepare(workspace: Workspace, run_id: str, config: Mapping[str, Any]) -> Lau
         control=folder.path,
         time_limit_seconds=config["max_run_duration_seconds"],
         grace_seconds=GRACE_SECONDS,
+        cleanup=cleanup,
     )
 
 
 def _command(
-    config: Mapping[str, Any], words: Words, folder: RunFolder, environment: Mapping[str, str]
+    config: Mapping[str, Any], words: Words, folder: RunFolder, environment: dict[str, str]
 ) -> tuple[str, ...]:
     """The command line of the one process that is started; where there are several, each replaces its own `$NAME`."""
     if not config.get("distribution"):
-        return words.expanded(environment)
+        seen: Mapping[str, str] = environment
+        if config.get("container"):
+            from onrecord.container_launch import variables_inside
+
+            seen = variables_inside(config, environment)
+        command = words.expanded(seen)
+        if config.get("framework"):
+            from onrecord.spark_command import submitted_by_spark
+
+            command = submitted_by_spark(command, config, folder, environment)
+        return command
     if config["distribution"].get("hosts"):
         from onrecord.job_hosts import hosts_command
 

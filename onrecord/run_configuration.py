@@ -26,6 +26,7 @@ from onrecord.resources import Resources
 
 if TYPE_CHECKING:
     from onrecord.conda_dependencies import CondaDependencies
+    from onrecord.container_section import DockerConfiguration
 
 MAX_DURATION_SECONDS_DEFAULT = 30 * 24 * 3600
 FRAMEWORKS = ("Python", "PySpark", "CNTK", "TensorFlow", "PyTorch")
@@ -79,7 +80,8 @@ class RunConfiguration:
     `environment_variables` win over those of the environment. `framework`, `communicator` and `node_count` say how many
     processes a script has and how they meet, together with `mpi`, `pytorch` and `tensorflow`; a job's
     `distributed_job_config` sets them. `priority`: greater starts first. `hosts`: where the nodes are, instead of those
-    of the target. `script`, `arguments` and `command` are used where the job does not name its own.
+    of the target. `script`, `arguments` and `command` are used where the job does not name its own. `docker`: whether
+    the environment's container is used, and how; None where the environment decides.
 
     >>> configuration = RunConfiguration()
     >>> configuration.target, configuration.framework, configuration.node_count
@@ -106,6 +108,7 @@ class RunConfiguration:
     priority: int | None = attrs.field(default=None, kw_only=True)
     resources: Resources = attrs.field(default=Resources(), kw_only=True)
     hosts: Sequence[str] = attrs.field(default=(), kw_only=True)
+    docker: DockerConfiguration | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         if self._conda_dependencies is not None:

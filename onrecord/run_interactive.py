@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from onrecord.run_handle import RunHandle
 
 if TYPE_CHECKING:
+    # Not at run time: an image's Python may be older than the one that has it, and logs all the same.
+    from typing import Self
+
     from onrecord.interactive_run import InteractiveRun
 
 

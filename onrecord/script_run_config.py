@@ -29,6 +29,7 @@ from onrecord.script_arguments import checked_arguments, checked_command
 from onrecord.script_kind import check_program, check_runnable, search_path, words_before
 
 if TYPE_CHECKING:
+    from onrecord.container_section import DockerConfiguration
     from onrecord.run import Run
 
 
@@ -55,7 +56,8 @@ class ScriptRunConfig:
     folders that the script writes besides `outputs` and `logs` and that belong into the history too.
     `default_excludes`: what no run needs is left out of the snapshot although no ignore file says so (.git, virtual
     environments, caches, outputs/, logs/). `resume_from`: a run or its id, whose outputs the script finds in the folder
-    `--resume-from`.
+    `--resume-from`. `framework`: `PySpark` submits the script to Spark. `docker_runtime_config`: whether this job uses
+    its environment's container, and how.
 
     `run_config` holds where, in what and for how long; it may be changed until the job is submitted, and given to
     several jobs. Where one is given, settings beside it that it has too are ignored, with a warning, as in Azure ML;
@@ -84,6 +86,10 @@ class ScriptRunConfig:
     _priority: int | None = attrs.field(alias="priority", default=None, kw_only=True, repr=False, eq=False)
     _directories_to_watch: Sequence[str] = attrs.field(
         alias="directories_to_watch", default=(), kw_only=True, repr=False, eq=False
+    )
+    _framework: str | None = attrs.field(alias="framework", default=None, kw_only=True, repr=False, eq=False)
+    _docker_runtime_config: DockerConfiguration | None = attrs.field(
+        alias="docker_runtime_config", default=None, kw_only=True, repr=False, eq=False
     )
     default_excludes: bool = attrs.field(default=True, kw_only=True)
     resume_from: Run | str | None = attrs.field(default=None, kw_only=True)
@@ -196,6 +202,24 @@ class ScriptRunConfig:
     def directories_to_watch(self, value: Sequence[str]) -> None:
         self.run_config.history.directories_to_watch = value
 
+    @property
+    def framework(self) -> str:
+        """Python, PySpark, TensorFlow or PyTorch."""
+        return self.run_config.framework
+
+    @framework.setter
+    def framework(self, value: str | None) -> None:
+        self.run_config.framework = value or "Python"
+
+    @property
+    def docker_runtime_config(self) -> DockerConfiguration | None:
+        """Whether the job uses its environment's container, and how; None where the environment decides."""
+        return self.run_config.docker
+
+    @docker_runtime_config.setter
+    def docker_runtime_config(self, value: DockerConfiguration | None) -> None:
+        self.run_config.docker = value
+
     # ---- files ---------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -220,7 +244,10 @@ class ScriptRunConfig:
         """The same job with every path resolved and every mistake refused. Raises BadConfig, BadDistribution."""
         settings = self.run_config
         source, target = checked_source(self.source_directory), settings.target or "local"
-        environment = (settings.environment or Environment("current-interpreter")).checked()
+        environment = settings.environment or Environment("current-interpreter")
+        if settings.docker is not None:
+            environment = attrs.evolve(environment, docker=settings.docker.over(environment.docker))
+        environment = environment.checked()
         variables = checked_variables(settings.environment_variables)
         path = search_path(environment, variables)
         # What an environment brings along, and what is on another machine, only the start can tell.
@@ -247,7 +274,7 @@ class ScriptRunConfig:
             resume_from=_checked_resume(self.resume_from),
             hosts=checked_arguments(settings.hosts, "hosts"),
             **what,
-        )
+        ).fitting()
 
     def _checked_command(self, source: Path, path: str | None) -> dict[str, Any] | None:
         """The command as CheckedConfig has it; None where a script is to be run."""
@@ -282,6 +309,7 @@ class ScriptRunConfig:
 _IN_RUN_CONFIG = {
     "compute_target": "target",
     "distributed_job_config": "communicator",
+    "docker_runtime_config": "docker",
     "directories_to_watch": "history.directories_to_watch",
 }
 

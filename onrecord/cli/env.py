@@ -52,7 +52,7 @@ def list_(as_json: bool) -> None:
         for entry in entries:
             used = "in use" if entry.in_use else ago(int(entry.used_at * 1e6))
             ok = entry.ok
-            packages = str(len(ok.get("packages", {}))) if ok else "not whole"
+            packages = "not whole" if not ok else "an image" if "image" in ok else str(len(ok.get("packages", {})))
             built.append([entry.key[:12], printable(str(ok.get("label", "-"))), packages, ok.get("tool", "-"), used])
         _print_table(style, built)
 
@@ -95,9 +95,10 @@ def build(env: str, as_json: bool) -> None:
     assert environment is not None  # noqa: S101 - only without ENV
     made = build_now(workspace, environment, tell=lambda text: narrate(printable(text)))
     if as_json:
-        print_json({"name": made.name, "key": made.key, "interpreter": str(made.python), "packages": made.packages})
+        made_of = {"image": made.image} if made.image else {"interpreter": str(made.python)}
+        print_json({"name": made.name, "key": made.key, **made_of, "packages": made.packages})
     else:
-        print(made.python)
+        print(made.image or made.python)
 
 
 @command.command("prune")
@@ -146,9 +147,8 @@ def _tell_pruned(removed: list[dict[str, Any]], kept: list[str], dry_run: bool, 
 
 
 def _found(workspace: Workspace, env: str) -> tuple[Environment | None, Entry | None]:
+    from onrecord.built_environment import key_of_definition
     from onrecord.cli.environment_argument import environment_named
-    from onrecord.environment_recipe import recipe_of
-    from onrecord.executors.environment import key_of
 
     entries = list(Cache(workspace.layout.environments).entries())
     if len(env) >= 6:
@@ -160,14 +160,20 @@ def _found(workspace: Workspace, env: str) -> tuple[Environment | None, Entry | 
     checked = environment.checked()
     if not checked.needs_build():
         return environment, None
-    key = key_of(recipe_of(checked.as_document(), checked.interpreter()))
+    key = key_of_definition(workspace, checked)
     return environment, next((entry for entry in entries if entry.key == key), None)
 
 
 def _problems(entry: Entry) -> list[str]:
     from onrecord.executors.environment_inventory import problems_of
 
-    return list(problems_of(entry.prefix)) if entry.ok else ["it is not whole; the next run in it builds it again"]
+    if not entry.ok:
+        return ["it is not whole; the next run in it builds it again"]
+    if "image" in entry.ok:
+        from onrecord.container_environment import problem_of_image
+
+        return problem_of_image(entry.ok)
+    return list(problems_of(entry.prefix))
 
 
 def _entry_document(entry: Entry, *, sized: bool) -> dict[str, Any]:
@@ -182,8 +188,13 @@ def _entry_document(entry: Entry, *, sized: bool) -> dict[str, Any]:
         "used_at": entry.used_at,
         "in_use": entry.in_use,
         "packages": ok.get("packages", {}),
+        **({"image": ok["image"]} if "image" in ok else {}),
     }
-    return {**document, "bytes": _bytes_in(str(entry.folder))} if sized else document
+    return {**document, "bytes": _bytes_of(entry)} if sized else document
+
+
+def _bytes_of(entry: Entry) -> int:
+    return int(entry.ok.get("bytes", 0)) + _bytes_in(str(entry.folder))
 
 
 def _bytes_in(folder: str) -> int:
@@ -195,14 +206,23 @@ def _bytes_in(folder: str) -> int:
 
 
 def _wanted(environment: Environment) -> str:
-    python = environment.python
+    python, image = environment.python, _image_of(environment)
     if environment.python.pylock is not None:
         return "as its lock says"
     wanted = python.conda_dependencies
-    if wanted.is_empty():
-        return printable(python.interpreter_path or "the interpreter that submits")
-    words = " ".join([*wanted.conda_packages, *wanted.pip_packages])
+    if wanted.is_empty() or python.user_managed_dependencies:
+        return printable(image or python.interpreter_path or "the interpreter that submits")
+    words = (f"{image} with " if image else "") + " ".join([*wanted.conda_packages, *wanted.pip_packages])
     return printable(words if len(words) <= 70 else words[:67] + "...")
+
+
+def _image_of(environment: Environment) -> str:
+    docker = environment.docker
+    if not docker.is_used():
+        return ""
+    if docker.build_context is not None:
+        return f"an image of {docker.build_context.location}/{docker.build_context.dockerfile_path}"
+    return f"the image {docker.base_image}" if docker.base_image else "an image of a Dockerfile"
 
 
 def _print_environment(definition: Environment | None, entry: Entry | None) -> None:
@@ -213,16 +233,23 @@ def _print_environment(definition: Environment | None, entry: Entry | None) -> N
         for name, value in definition.environment_variables.items():
             print(f"  {style.dim('variable'.ljust(12))} {printable(f'{name}={value}')}")
     if entry is None:
-        narrate("it is not built; the first run in it, or onrecord env build, does that")
+        narrate(_not_built(definition))
         return
     ok = entry.ok
     facts = [("key", entry.key), ("path", printable(str(entry.prefix))), ("built with", str(ok.get("tool", "-")))]
-    facts += [("built of", printable(str(ok.get("label", "-")))), ("size", size(_bytes_in(str(entry.folder))))]
+    facts += [("built of", printable(str(ok.get("label", "-")))), ("size", size(_bytes_of(entry)))]
+    facts += [("image", str(ok["image"]))] if "image" in ok else []
     _print_facts(style, facts)
     packages = ok.get("packages", {})
     width = max((len(name) for name in packages), default=0)
     for name, version in packages.items():
         print(f"    {printable(name).ljust(width)} {printable(version)}")
+
+
+def _not_built(definition: Environment | None) -> str:
+    if definition is not None and definition.docker.base_image and definition.python.user_managed_dependencies:
+        return "its image is used as it is; where it is not here, the first run in it, or onrecord env build, pulls it"
+    return "it is not built; the first run in it, or onrecord env build, does that"
 
 
 def _print_facts(style: Style, facts: list[tuple[str, str]]) -> None:

@@ -42,8 +42,9 @@ from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 @click.option(
     "--env",
     metavar="ENV",
-    help="An interpreter or virtual environment, requirements.txt, pyproject.toml, pylock.toml, a conda file, or the"
-    " NAME[:VERSION] of an environment (default: this interpreter).",
+    help="An interpreter or virtual environment, requirements.txt, pyproject.toml, pylock.toml, a conda file, a"
+    " Dockerfile or a folder with one, an image (docker://IMAGE, or with a tag: python:3.12), or the NAME[:VERSION] of"
+    " an environment (default: this interpreter).",
 )
 @click.option(
     "--config",

@@ -9,5 +9,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 # Wheels and channels are made there.
 sys.path.append(str(Path(__file__).parents[1] / "executors"))
+sys.path.append(str(Path(__file__).parents[1] / "hosts"))
 
 from face_make import clean_surroundings as clean_surroundings

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from onrecord.snapshot import index, layout, shelf, sweep, transfer
+from onrecord.snapshot import index, layout, receiving, shelf, sweep, transfer
 from onrecord.snapshot.manifest import objects_of
 from onrecord.snapshot.remote_folder import FolderShelf
 from onrecord.snapshot.store import Store
