@@ -101,6 +101,16 @@ class LocalExecutor:
         finally:
             os.close(held)
 
+    def withdraw(self, control: Path) -> bool:
+        """A script runs only once `starting` is there, so without it, in this boot, nothing has run."""
+        if not _is_unsettled(self.poll(control), control):
+            return False
+        held = lock.hold(control / records.LAUNCH)
+        try:
+            return _is_unsettled(self.poll(control), control) and _withdraw(control)
+        finally:
+            os.close(held)
+
     def logs(self, launch_or_control: Launch | Path) -> tuple[Path, Path]:
         """Read from the launch; log files that moved along with the control folder are found."""
         if isinstance(launch_or_control, Launch):
@@ -272,7 +282,8 @@ def _lost(control: Path) -> Ended:
     supervisor = records.read_supervisor(control)
     order = records.read_order(control)
     last = started or supervisor
-    if last is not None and last.boot_id != boot_id():
+    known = last or order
+    if known is not None and known.boot_id not in ("", boot_id()):
         why = "the machine restarted"
     elif supervisor is None:
         why = "its supervisor never came up, so the script was not started"
@@ -283,6 +294,32 @@ def _lost(control: Path) -> Ended:
     at = last.at if last else (order.written_at if order else 0)
     message = f"nobody could learn how it ended: {why}" + _last_words(control)
     return Ended("lost", None, None, message, started, at)
+
+
+def _withdraw(control: Path) -> bool:
+    """Remove the launch where it is certain that its script never ran and that nobody is about to start it."""
+    order = records.read_order(control)
+    if order is None or order.boot_id != boot_id() or _is_copy(control, order) or _last_words(control):
+        return False
+    # Without its lock file, the folder is being removed: then what is not there says nothing.
+    if not records.exists(control / records.LOCK):
+        return False
+    claimed = lock.claim(control / records.LOCK)
+    if claimed is None:
+        return False
+    try:
+        if any(records.exists(control / name) for name in (records.STARTING, records.STARTED, records.EXIT)):
+            return False
+        from onrecord.executors import tree
+
+        if tree.members(tree.Seed(None, order.token, (order.stdout, order.stderr))):
+            return False
+        # What a supervisor wrote there before it was killed is not who supervises next.
+        os.pwrite(claimed, lock.RESERVED, 0)
+        (control / records.LAUNCH).unlink()
+    finally:
+        os.close(claimed)
+    return True
 
 
 def _is_copy(control: Path, order: records.Order) -> bool:

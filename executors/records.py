@@ -46,6 +46,7 @@ class Order(NamedTuple):
     stderr: Path
     written_at: int
     folder: int
+    boot_id: str
 
 
 def read_bytes(path: Path) -> bytes | None:
@@ -154,7 +155,8 @@ def read_order(control: Path) -> Order | None:
     written = fields.get(b"written_at", b"")
     folder = fields.get(b"folder", b"")
     numbers = [int(value) if value.isdigit() else 0 for value in (written, folder)]
-    return Order(token, logs[0], logs[1], *numbers)
+    boot = fields.get(b"boot_id", b"").decode("ascii", "replace")
+    return Order(token, logs[0], logs[1], numbers[0], numbers[1], boot)
 
 
 def _moved(control: Path, fields: Mapping[bytes, bytes], name: bytes) -> Path:

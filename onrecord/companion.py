@@ -94,6 +94,9 @@ class Companion:
             self._tell_truth()
             return
         progress = self._executor.poll(self._control)
+        if isinstance(progress, Ended) and progress.reason == "lost" and self._executor.withdraw(self._control):
+            # The conductor before this one was killed together with the supervisor that was just coming up.
+            progress = Waiting()
         # Its supervisor may just be coming up: then the script has its working copy, and is not to be given another.
         if isinstance(progress, Waiting) and not self._is_launched() and not self._begin(status):
             return
