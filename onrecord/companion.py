@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from onrecord.attempts import record_end
 from onrecord.capture import Capture
 from onrecord.errors import OnRecordError
 from onrecord.executors.errors import NothingStarted
@@ -388,7 +389,7 @@ class Companion:
 
     def _end(self, event: Event) -> None:
         try:
-            self._append([event], seal=True)
+            patiently(lambda: record_end(self._workspace, self._run_id, event))
         except IllegalTransition:
             if self._status() not in TERMINAL:
                 raise

@@ -19,7 +19,7 @@ from onrecord.cli.common import (
 )
 from onrecord.cli.duration import Duration
 from onrecord.cli.environment_argument import environment_named
-from onrecord.cli.foreground import stream
+from onrecord.cli.foreground import stream_attempts
 from onrecord.cli.progress import files_progress_of
 from onrecord.cli.run_job import RunCommand, apply, distribution, host_names, job_of, resources
 from onrecord.cli.text import counted, narrate, printable, size
@@ -59,6 +59,9 @@ from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 @click.option("--cores", type=float, metavar="N", help="Cores it takes of a target with limits (default: 1).")
 @click.option("--memory", metavar="SIZE", help="Memory it takes of a target with limits: 8GB.")
 @click.option("--gpus", type=int, metavar="N", help="GPUs it takes of a target with limits.")
+@click.option(
+    "--retries", type=click.IntRange(0), default=0, metavar="N", help="Run it again when it fails, N times at most."
+)
 @click.option("--timeout", type=Duration(), metavar="TIME", help="End the run after this long: 90s, 15m, 2h.")
 @click.option("-k", "--keep", multiple=True, metavar="FOLDER", help="Record this folder besides outputs and logs.")
 @click.option("--fail-if-child-fails", is_flag=True, help="Fail where a run that SCRIPT submits as its child fails.")
@@ -88,6 +91,7 @@ def command(
     cores: float | None,
     memory: str | None,
     gpus: int | None,
+    retries: int,
     timeout: float | None,
     keep: tuple[str, ...],
     fail_if_child_fails: bool,
@@ -133,6 +137,7 @@ def command(
             wanted,
             display_name=name,
             fail_if_child_fails=fail_if_child_fails,
+            retries=retries,
             rehash=rehash,
             progress=progress,
         )
@@ -143,7 +148,7 @@ def command(
         else:
             print(run.id)
         return exit_codes.OK
-    code = stream(run, script_output_to_stderr=as_json)
+    run, code = stream_attempts(run, script_output_to_stderr=as_json)
     if checkpoint:
         _narrate_checkpoint(workspace)
     if as_json:
