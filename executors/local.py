@@ -14,7 +14,7 @@ from pathlib import Path
 
 from onrecord.executors import durable, lock, records
 from onrecord.executors.errors import AlreadyStarted, CannotStop, CannotSupervise, NothingStarted
-from onrecord.executors.identity import boot_id, is_same_process
+from onrecord.executors.identity import boot_id, continue_stopped, is_same_process
 from onrecord.executors.protocol import Ended, Launch, Progress, Started, Waiting
 
 EXIT_BYTES = 4096  # reserved for the exit file, whose message is cut to 600 characters
@@ -245,6 +245,8 @@ def _sleep_beside_supervisor(control: Path, seconds: float) -> bool:
     try:
         if not is_same_process(found.pid, found.start_ticks, found.boot_id):
             return False
+        # Stopped, it would keep no time limit and never say how the script ended.
+        continue_stopped(found.pid, found.start_ticks, found.boot_id)
         watched = select.poll()
         watched.register(fd, select.POLLIN)
         watched.poll(min(seconds, 1e6) * 1000)

@@ -41,6 +41,7 @@ from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, executor_of
 from onrecord.script_environment import environment_of, has_inventory
 from onrecord.spool_losses import losses_warning
 from onrecord.unkept import unkept_warning
+from onrecord.whereabouts import WorkspaceMoved, moved_to
 from onrecord.working_copy import give_up_copies, is_given_up
 from onrecord.workspace import Workspace
 
@@ -56,6 +57,10 @@ def accompany(workspace: Workspace, run_id: str, answer: int, start: Start) -> N
     try:
         companion.go(start)
     except Exception:
+        elsewhere = moved_to(workspace.layout.root)
+        if elsewhere is not None:
+            accompany(elsewhere, run_id, companion.answer, Start())
+            return
         import traceback
 
         companion.give_up(traceback.format_exc())
@@ -68,7 +73,7 @@ class Companion:
     def __init__(self, workspace: Workspace, run_id: str, answer: int) -> None:
         self._workspace = workspace
         self._run_id = run_id
-        self._answer = answer
+        self.answer = answer
         self._folder = workspace.layout.run(run_id)
         self._control = self._folder.path
         self._capture: Capture | None = None
@@ -313,6 +318,8 @@ class Companion:
 
     def _close_without_folder(self) -> None:
         """The run's folder is gone: end what still runs, and say what the ledger alone can still tell."""
+        if moved_to(self._workspace.layout.root) is not None:
+            raise WorkspaceMoved.away_from(self._workspace.layout.root)
         from onrecord import lost_folder
 
         known = lost_folder.how_it_ended(self._workspace.journal, self._run_id)
@@ -338,6 +345,9 @@ class Companion:
         return is_given_up(self._workspace.journal, self._run_id)
 
     def _keep_files(self) -> bool:
+        if moved_to(self._workspace.layout.root) is not None:
+            # What is not here is not gone.
+            raise WorkspaceMoved.away_from(self._workspace.layout.root)
         journal, spool = self._workspace.journal, self._folder.spool
         try:
             patiently(lambda: ingest(journal, self._run_id, spool))
@@ -367,6 +377,9 @@ class Companion:
         capture.look(final=True, removals=not self._is_given_up)
         problems = list(capture.problems)
         capture.take(self._own_files())
+        for path in (self._folder.stdout, self._folder.stderr):
+            if self._control.exists() and not path.exists():
+                problems.append(f"{path} was removed while the script ran, and with it what the script had printed")
         snapshot_id = str(self._workspace.query.run(self._run_id).snapshot_id)
         unkept = unkept_warning(self._folder.work, self._workspace.store, snapshot_id, self._kept_folders())
         self._warnings += dict.fromkeys([*problems, *capture.problems, *([unkept] if unkept else [])])
@@ -450,10 +463,10 @@ class Companion:
         return executor_of(self._workspace, self._config["target"])
 
     def _tell_truth(self) -> None:
-        if self._answer >= 0:
+        if self.answer >= 0:
             try:
-                os.write(self._answer, b"t")
+                os.write(self.answer, b"t")
             except OSError:
                 pass
-            os.close(self._answer)
-            self._answer = -1
+            os.close(self.answer)
+            self.answer = -1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from onrecord.conductor_process import NEXT, ConductorProcess, take_lock
+from onrecord.conductor_process import NEXT, ConductorProcess, take_lock, wake
 from onrecord.ledger.states import QUEUED
 from onrecord.outer_run import outer_run, wake
 from onrecord.workspace import Workspace
@@ -34,7 +34,9 @@ def recover(workspace: Workspace, wait_seconds: float) -> list[str]:
             continue
         try:
             lock = take_lock(workspace.layout.run(row.run_id).lock)
-            if lock is not None:
+            if lock is None:
+                wake(workspace.layout.run(row.run_id).lock)
+            else:
                 started.append((row.run_id, ConductorProcess(workspace.layout, row.run_id, NEXT, lock)))
         except OSError:
             # No room or no permission: the next command tries again, and status shows NotResponding.
