@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from onrecord.conductor_process import NEXT, ConductorProcess, take_lock, wake
+from onrecord.ledger.errors import LedgerFull
 from onrecord.ledger.states import QUEUED
 from onrecord.outer_run import outer_run, wake
 from onrecord.workspace import Workspace
@@ -27,7 +28,11 @@ def recover(workspace: Workspace, wait_seconds: float) -> list[str]:
     if waiting:
         from onrecord.waiting_runs import start_waiting
 
-        start_waiting(workspace)
+        try:
+            start_waiting(workspace)
+        except LedgerFull:
+            # They go on waiting; whoever only reads is not refused for that.
+            return []
     started: list[tuple[str, ConductorProcess]] = []
     for row in unfinished:
         if row.status == QUEUED:
