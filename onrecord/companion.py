@@ -15,7 +15,7 @@ from typing import Any
 
 from onrecord.attempts import record_end
 from onrecord.capture import Capture
-from onrecord.errors import OnRecordError
+from onrecord.errors import OnRecordError, in_one_line
 from onrecord.executors.errors import NothingStarted
 from onrecord.executors.protocol import Ended, Executor, Launch, Progress, Started, Waiting
 from onrecord.ingest import has_more, ingest, size_of
@@ -36,6 +36,7 @@ from onrecord.ledger.states import CANCEL_REQUESTED, FINALIZING, PREPARING, TERM
 from onrecord.lookout import Lookout
 from onrecord.missing_file import missing_file_hint
 from onrecord.outcome import last_event, last_words
+from onrecord.output_links import link_warnings
 from onrecord.patience import patiently, say
 from onrecord.preparation import GRACE_SECONDS, Start, StartFailure, executor_of, needs_build, start_script
 from onrecord.script_environment import environment_of, has_inventory
@@ -220,7 +221,7 @@ class Companion:
         except (OnRecordError, OSError) as problem:
             if self._is_launched():
                 # Its processes were ended; that there was no room to write so down beside them changes nothing.
-                self._warnings.append(str(problem))
+                self._warnings.append(in_one_line(problem))
         # Its folder may have been removed just then, which looks as if its supervisor had died: what was gone
         # first is what its processes are known by, so that they may live.
         return settled if self._is_launched() else Waiting()
@@ -352,12 +353,12 @@ class Companion:
         try:
             patiently(lambda: ingest(journal, self._run_id, spool))
         except (OnRecordError, OSError) as problem:
-            self._warnings.append(f"metrics still in {spool} could not be taken in: {problem}")
+            self._warnings.append(f"metrics still in {spool} could not be taken in: {in_one_line(problem)}")
         self._warnings += losses_warning(spool)
         try:
             patiently(self._take_last_look)
         except (OnRecordError, OSError) as problem:
-            self._warnings.append(f"files still in {self._folder.work} could not be kept: {problem}")
+            self._warnings.append(f"files still in {self._folder.work} could not be kept: {in_one_line(problem)}")
             return False
         return True
 
@@ -382,7 +383,8 @@ class Companion:
                 problems.append(f"{path} was removed while the script ran, and with it what the script had printed")
         snapshot_id = str(self._workspace.query.run(self._run_id).snapshot_id)
         unkept = unkept_warning(self._folder.work, self._workspace.store, snapshot_id, self._kept_folders())
-        self._warnings += dict.fromkeys([*problems, *capture.problems, *([unkept] if unkept else [])])
+        links = link_warnings(self._folder.work, self._kept_folders())
+        self._warnings += dict.fromkeys([*problems, *capture.problems, *links, *([unkept] if unkept else [])])
 
     def _own_files(self) -> list[tuple[str, Path]]:
         files = [("logs/stdout.txt", self._folder.stdout), ("logs/stderr.txt", self._folder.stderr)]
