@@ -15,6 +15,7 @@ import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from onrecord.errors import OnRecordError
 from onrecord.ledger import problems
 from onrecord.ledger.errors import LedgerDamaged, LedgerFull, LedgerLost, LedgerReadOnly
 from onrecord.ledger.lock import WriterLock
@@ -231,10 +232,13 @@ class Database:
             # What SQLite needs beside the file to write it, it makes when the file is opened.
             if self.without_room or not isinstance(problems.explained(self.path, problem), LedgerFull):
                 raise
-            if not self.path.exists() or not self.path.stat().st_size:
-                raise
             self.without_room = True
-            return self._examined()
+            try:
+                return self._examined()
+            except (sqlite3.Error, OSError, OnRecordError):
+                # It is not whole yet: there was no room to make it.
+                self.without_room = self.read_only = False
+                raise problem from None
 
     def _examined(self) -> sqlite3.Connection:
         self.newer, self.network = None, network_file_system(self.path)
