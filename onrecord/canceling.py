@@ -20,7 +20,8 @@ def ask_for_end(workspace: Workspace, run_id: str) -> bool:
     """Put the request on record and where the run's conductor finds it at once; False where the run has ended.
 
     Where there is no room to record it, its processes are ended all the same, and it is Canceled when there is room;
-    raises CannotStop where they could not be told. Whoever has asked for all calls `workspace.recover(0)`: a run without a conductor is given one to end it.
+    raises CannotStop where they could not be told. Whoever has asked for all calls `workspace.recover(0)`: a run
+    without a conductor is given one to end it.
     """
     try:
         workspace.journal.append(run_id, [CancelRequested(by=f"pid {os.getpid()}")])

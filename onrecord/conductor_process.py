@@ -71,7 +71,7 @@ def sign(lock: int) -> None:
         return
 
 
-def wake(path: Path) -> bool:
+def let_go_on(path: Path) -> bool:
     """Let the conductor that holds a run's lock go on where a SIGSTOP holds it; whether that was so."""
     from onrecord.executors.identity import continue_stopped
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from onrecord.conductor_process import NEXT, ConductorProcess, take_lock, wake
+from onrecord.conductor_process import NEXT, ConductorProcess, let_go_on, take_lock
 from onrecord.ledger.errors import LedgerFull
 from onrecord.ledger.states import QUEUED
 from onrecord.outer_run import outer_run, wake
@@ -40,7 +40,7 @@ def recover(workspace: Workspace, wait_seconds: float) -> list[str]:
         try:
             lock = take_lock(workspace.layout.run(row.run_id).lock)
             if lock is None:
-                wake(workspace.layout.run(row.run_id).lock)
+                let_go_on(workspace.layout.run(row.run_id).lock)
             else:
                 started.append((row.run_id, ConductorProcess(workspace.layout, row.run_id, NEXT, lock)))
         except OSError:
