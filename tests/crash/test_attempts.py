@@ -175,9 +175,9 @@ def test_the_command_streams_every_attempt_and_ends_with_the_code_of_the_last(sc
     assert done.stdout == "try 1\ntry 2\ntry 3\n"
     assert "onrecord: attempt 2 of 3: run " in done.stderr
     assert done.stderr.count("onrecord: Failed in") == 3
-    listed = command(scene.workspace.path, "ls").stdout
-    assert "source_3 (attempt 3 of 3)" in listed
     first, second, _ = (row.run_id for row in reversed(scene.workspace.query.runs()))
+    assert "source_1 (attempt 1 of 3) (2 children)" in command(scene.workspace.path, "ls").stdout
+    assert "source_3 (attempt 3 of 3)" in command(scene.workspace.path, "ls", "--parent", first).stdout
     assert f"1 of 3; followed by {second[:10]}" in command(scene.workspace.path, "show", first).stdout
     assert f"2 of 3, after {first[:10]}; followed by" in command(scene.workspace.path, "show", second).stdout
 
