@@ -149,6 +149,19 @@ class ExecutorContract(ScriptContract):
         assert (ended.reason, ended.signal) == ("stopped", signal.SIGKILL)
 
     @needs("stop")
+    def test_what_was_started_is_never_withdrawn(self, executor: Executor, make: MakeLaunch, tmp_path: Path) -> None:
+        launch = make("sleep", "600")
+        assert not executor.withdraw(launch.control)
+        executor.start(launch)
+        assert not executor.withdraw(launch.control)
+        started_of(executor, launch.control)
+        assert not executor.withdraw(launch.control)
+        executor.stop(launch.control)
+        ended = end_of(executor, launch.control)
+        assert not executor.withdraw(launch.control)
+        assert executor.poll(launch.control) == ended
+
+    @needs("stop")
     def test_a_stop_just_after_the_start_is_not_lost(self, executor: Executor, make: MakeLaunch) -> None:
         launch = make("sleep", "600")
         executor.start(launch)

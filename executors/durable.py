@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -16,12 +17,19 @@ def reserve(path: Path, size: int) -> None:
 
 
 def create(path: Path, content: bytes) -> None:
-    """Make a new file. Raises `FileExistsError`; a file that could not be written whole is removed."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    """Make a new file, whole from the moment on at which it has its name. Raises `FileExistsError`.
+
+    Two callers at once must be kept apart by a lock.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
+    draft = path.with_name(path.name + ".tmp")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         _write_all(fd, content)
+        draft.replace(path)
     except OSError:
-        path.unlink()
+        draft.unlink()
         raise
     finally:
         os.close(fd)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -27,6 +28,18 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
         return ""
+
+
+def continue_stopped(pid: int, ticks: int, boot: str) -> bool:
+    """Let a process go on that a SIGSTOP holds; whether it was held. One that a debugger holds is left to it."""
+    fields = _stat_fields(pid)
+    if len(fields) < 20 or fields[0] != b"T" or not is_same_process(pid, ticks, boot):
+        return False
+    try:
+        os.kill(pid, signal.SIGCONT)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 def _stat_fields(pid: int) -> list[bytes]:

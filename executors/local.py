@@ -14,7 +14,7 @@ from pathlib import Path
 
 from onrecord.executors import durable, lock, records
 from onrecord.executors.errors import AlreadyStarted, CannotStop, CannotSupervise, NothingStarted
-from onrecord.executors.identity import boot_id, is_same_process
+from onrecord.executors.identity import boot_id, continue_stopped, is_same_process
 from onrecord.executors.protocol import Ended, Launch, Progress, Started, Waiting
 
 EXIT_BYTES = 4096  # reserved for the exit file, whose message is cut to 600 characters
@@ -99,6 +99,16 @@ class LocalExecutor:
             if isinstance(progress, Ended) and _is_unsettled(progress, control):
                 return _settle(control, progress)
             return progress
+        finally:
+            os.close(held)
+
+    def withdraw(self, control: Path) -> bool:
+        """A script runs only once `starting` is there, so without it, in this boot, nothing has run."""
+        if not _is_unsettled(self.poll(control), control):
+            return False
+        held = lock.hold(control / records.LAUNCH)
+        try:
+            return _is_unsettled(self.poll(control), control) and _withdraw(control)
         finally:
             os.close(held)
 
@@ -236,6 +246,8 @@ def _sleep_beside_supervisor(control: Path, seconds: float) -> bool:
     try:
         if not is_same_process(found.pid, found.start_ticks, found.boot_id):
             return False
+        # Stopped, it would keep no time limit and never say how the script ended.
+        continue_stopped(found.pid, found.start_ticks, found.boot_id)
         watched = select.poll()
         watched.register(fd, select.POLLIN)
         watched.poll(min(seconds, 1e6) * 1000)
@@ -273,7 +285,8 @@ def _lost(control: Path) -> Ended:
     supervisor = records.read_supervisor(control)
     order = records.read_order(control)
     last = started or supervisor
-    if last is not None and last.boot_id != boot_id():
+    known = last or order
+    if known is not None and known.boot_id not in ("", boot_id()):
         why = "the machine restarted"
     elif supervisor is None:
         why = "its supervisor never came up, so the script was not started"
@@ -299,6 +312,32 @@ def _clean_up(order: records.Order) -> str:
         said = getattr(problem, "stderr", b"") or str(problem).encode()
         return f"; what it kept elsewhere could not be ended: {said.decode('utf-8', 'replace').strip()[-300:]}"
     return ""
+
+
+def _withdraw(control: Path) -> bool:
+    """Remove the launch where it is certain that its script never ran and that nobody is about to start it."""
+    order = records.read_order(control)
+    if order is None or order.boot_id != boot_id() or _is_copy(control, order) or _last_words(control):
+        return False
+    # Without its lock file, the folder is being removed: then what is not there says nothing.
+    if not records.exists(control / records.LOCK):
+        return False
+    claimed = lock.claim(control / records.LOCK)
+    if claimed is None:
+        return False
+    try:
+        if any(records.exists(control / name) for name in (records.STARTING, records.STARTED, records.EXIT)):
+            return False
+        from onrecord.executors import tree
+
+        if tree.members(tree.Seed(None, order.token, (order.stdout, order.stderr))):
+            return False
+        # What a supervisor wrote there before it was killed is not who supervises next.
+        os.pwrite(claimed, lock.RESERVED, 0)
+        (control / records.LAUNCH).unlink()
+    finally:
+        os.close(claimed)
+    return True
 
 
 def _is_copy(control: Path, order: records.Order) -> bool:

@@ -219,5 +219,11 @@ class Executor(Protocol):
         `poll` says it, untouched.
         """
 
+    def withdraw(self, control: Path) -> bool:
+        """Free the folder of a launch of which it is certain that it started nothing; whether it is free now.
+
+        For whoever takes over from a starter that was killed. False for everything else, untouched.
+        """
+
     def logs(self, launch_or_control: Launch | Path) -> tuple[Path, Path]:
         """Where stdout and stderr go. Raises `NothingStarted` for a folder without a launch."""

@@ -47,6 +47,7 @@ class Order(NamedTuple):
     stderr: Path
     written_at: int
     folder: int
+    boot_id: str
     cleanup: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
 
@@ -169,10 +170,11 @@ def read_order(control: Path) -> Order | None:
     written = fields.get(b"written_at", b"")
     folder = fields.get(b"folder", b"")
     numbers = [int(value) if value.isdigit() else 0 for value in (written, folder)]
+    boot = fields.get(b"boot_id", b"").decode("ascii", "replace")
     cleanup = tuple(os.fsdecode(value) for name, value in pairs if name == b"cleanup")
     variables = [os.fsdecode(value).partition("=") for name, value in pairs if name == b"environment"]
     environment = tuple((name, value) for name, _, value in variables)
-    return Order(token, logs[0], logs[1], numbers[0], numbers[1], cleanup, environment)
+    return Order(token, logs[0], logs[1], numbers[0], numbers[1], boot, cleanup, environment)
 
 
 def _moved(control: Path, fields: Mapping[bytes, bytes], name: bytes) -> Path:

@@ -34,6 +34,7 @@ CLEANUP_PAUSES = (0.2, 1.0, 5.0)
 LEFTOVER_SECONDS = 2.0  # for processes that outlive the script: to end by themselves, then after SIGTERM
 FREEZE_ROUNDS = 200
 LARGE_PART = 0.5  # of the machine's memory: who held that much may have been killed for it
+HELD_ROUNDS = 6  # 1.3 s
 EXIT_CODE_REFUSED = 75  # EX_TEMPFAIL of sysexits.h: supervised already, or has run already
 IGNORED = ("SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGPIPE", "SIGTTIN", "SIGTTOU", "SIGTSTP")
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
@@ -523,14 +524,16 @@ class Tree:
         # Continued as well, for a stopped process keeps SIGTERM pending for ever.
         self.signal(asked, signal.SIGTERM, signal.SIGCONT)
         pause = 0.02
-        left = self.wait_after_asking(grace)
-        while left:
+        left, rounds = self.wait_after_asking(grace), 0
+        while left and rounds < HELD_ROUNDS:
             if self.script.group:
                 # All of it at once, also what forks faster than anyone can list it and what is another user's.
                 # One at least: a process that forks and ends all the time is in no listing, and is there.
                 self.ended.update({pid for pid in self.members() if pid != self.script.pid} or self.unlisted())
                 write_text(f"{self.script.group}/cgroup.kill", "1")
             members = self.freeze()
+            # Dead, and not to be collected: a debugger has hold of it, for as long as that likes.
+            rounds = 0 if members else rounds + 1
             self.ended.update(pid for pid in members if pid != self.script.pid)
             self.signal(members, signal.SIGKILL)
             left = self.wait(pause)
@@ -677,6 +680,8 @@ def describe(reason: str, script: Script, limit: float | None, memory_kills: "tu
             text += " (core dumped)"
     else:
         text = f"exited with code {os.WEXITSTATUS(status)}"
+    if script.status is None:
+        text += "; a debugger held it, so that its exit code is not known"
     if tree.ended:
         text += f"; other processes that had to be ended: {len(tree.ended)}"
     if tree.refused:

@@ -15,8 +15,9 @@ import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from onrecord.errors import OnRecordError
 from onrecord.ledger import problems
-from onrecord.ledger.errors import LedgerDamaged, LedgerLost, LedgerReadOnly
+from onrecord.ledger.errors import LedgerDamaged, LedgerFull, LedgerLost, LedgerReadOnly
 from onrecord.ledger.lock import WriterLock
 from onrecord.ledger.log import Log
 from onrecord.ledger.mounts import network_file_system
@@ -44,6 +45,8 @@ class Database:
         self.newer: int | None = None
         # The network file system that the file is on, as the kernel names it.
         self.network: str | None = None
+        # Whether there was no room to write, and so it is only read until somebody writes or closes it.
+        self.without_room = False
         # Whether readers may have connections of their own.
         self.shared = False
         self._asked_read_only = read_only
@@ -69,7 +72,11 @@ class Database:
 
     def writable(self) -> sqlite3.Connection:
         """The connection, or the reason why this ledger cannot be written."""
+        if self.without_room:
+            self.close()
         connection = self.connection
+        if self.without_room:
+            raise problems.no_room(self.path)
         if self.newer is not None:
             raise problems.newer(self.path, self.newer)
         if self.network is not None:
@@ -93,7 +100,7 @@ class Database:
         if self._connection is not None or self.shared:
             return
         try:
-            connection = self._examined()
+            connection = self._examined_with_room_or_without()
         except (sqlite3.Error, OSError, UnicodeDecodeError) as problem:
             if getattr(problem, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
                 # Our own SQL is right for every file that is recognised.
@@ -105,6 +112,11 @@ class Database:
         self.shared = not self.read_only
         if not self.shared:
             self._connection = self._unused.pop()
+
+    def retreat(self) -> None:
+        """Go on with reading alone, where there is no room to write."""
+        self.close()
+        self.without_room = True
 
     def explained(self, problem: Exception) -> Exception:
         """The ledger's own error for a problem with this file."""
@@ -181,6 +193,7 @@ class Database:
             self._connection.close()
             self._connection = None
         self.lock.close()
+        self.without_room = False
         self.read_only, self.newer, self.network, self._frozen = self._asked_read_only, None, None, None
 
     def hold(self) -> None:
@@ -212,11 +225,28 @@ class Database:
         connection.execute("PRAGMA query_only = 1")
         return connection
 
+    def _examined_with_room_or_without(self) -> sqlite3.Connection:
+        try:
+            return self._examined()
+        except (sqlite3.Error, OSError) as problem:
+            # What SQLite needs beside the file to write it, it makes when the file is opened.
+            if self.without_room or not isinstance(problems.explained(self.path, problem), LedgerFull):
+                raise
+            self.without_room = True
+            try:
+                return self._examined()
+            except (sqlite3.Error, OSError, OnRecordError):
+                # It is not whole yet: there was no room to make it.
+                self.without_room = self.read_only = False
+                raise problem from None
+
     def _examined(self) -> sqlite3.Connection:
         self.newer, self.network = None, network_file_system(self.path)
         if self.network is not None:
             refuse_network(self.path)
-        self.read_only = self._asked_read_only or self.network is not None or not _may_write(self.path)
+        self.read_only = (
+            self._asked_read_only or self.without_room or self.network is not None or not _may_write(self.path)
+        )
         connection = self._connect_read_only() if self.read_only else _connect(self.path, "rwc")
         try:
             self._prepare(connection)
@@ -289,7 +319,7 @@ class Database:
 
     def _look(self) -> tuple[int, int, int, bool]:
         state = self.path.stat()
-        return state.st_ino, state.st_size, state.st_mtime_ns, self.log.path.exists()
+        return state.st_ino, state.st_size, state.st_mtime_ns, _has_content(self.log.path)
 
 
 def refuse_network(path: Path) -> None:
@@ -331,6 +361,13 @@ def _connect(path: Path, mode: str, more: str = "") -> sqlite3.Connection:
 
 def _may_write(path: Path) -> bool:
     return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _is_ready(connection: sqlite3.Connection, version: int) -> bool:

@@ -57,6 +57,8 @@ def decode(text: str) -> bytes:
 def clean_prefix(text: str) -> str:
     """The canonical spelling of an id or the start of one. Raises BadRunId."""
     clean = text.lower().translate(_MISREAD)
+    if text.startswith("@"):
+        raise _no_such_name(text)
     if not clean or len(clean) > LENGTH or any(character not in _VALUES for character in clean):
         raise BadRunId(
             f"'{text}' is not a run id, nor the start of one",
@@ -65,3 +67,18 @@ def clean_prefix(text: str) -> str:
             text=text,
         )
     return clean
+
+
+def _no_such_name(text: str) -> BadRunId:
+    from difflib import get_close_matches
+
+    near = get_close_matches(text.partition(":")[0], ("@last", "@best"), n=1)
+    meant = text.replace(text.partition(":")[0], near[0]) if near else ""
+    if meant == "@best" or text == "@best":
+        meant = "@best:METRIC"
+    return BadRunId(
+        f"'{text}' names no run",
+        why=f"did you mean {meant}?" if meant else "names of runs that begin with @ are @last and @best:METRIC",
+        next_step="onrecord ls   (or @last for the newest run, @best:METRIC for the one with the lowest value)",
+        text=text,
+    )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onrecord.ledger.db import Database
-from onrecord.ledger.errors import LedgerDamaged
+from onrecord.ledger.errors import LedgerDamaged, LedgerFull
 from onrecord.ledger.ids import decode as id_bytes
 from onrecord.ledger.ids import encode as id_text
 from onrecord.ledger.schema import NOT_LAZY
@@ -233,12 +233,22 @@ class Journal:
         return int(self.fetch("SELECT coalesce(max(seq), 0) FROM events")[0][0])
 
     def catch_up(self) -> None:
-        """Bring the lazy projections up to the last event; in memory where the ledger cannot be written.
+        """Bring the lazy projections up to the last event; in memory where the ledger cannot be written
+        or there is no room for it.
 
         Does nothing in the ledger of a later onrecord, whose tables are not known here.
         """
         if not self._behind():
             return
+        try:
+            self._catch_up()
+        except LedgerFull:
+            # What cannot be written can be read all the same.
+            with self._mutex, self._explaining as database:
+                database.retreat()
+                self._catch_up_in_memory(database.connection)
+
+    def _catch_up(self) -> None:
         with self._mutex, self._explaining as database:
             connection = database.connection
             if database.read_only:

@@ -37,7 +37,7 @@ def explained(path: Path, problem: Exception) -> Exception:
     full = int(getattr(problem, "sqlite_errorcode", 0))
     code, number = full & 0xFF, getattr(problem, "errno", None)
     if code == sqlite3.SQLITE_FULL or full == sqlite3.SQLITE_IOERR_SHMSIZE or number in _NO_ROOM:
-        return _full(path)
+        return no_room(path)
     if code in _BUSY:
         return _busy(path)
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM) or number in _NOT_ALLOWED:
@@ -157,7 +157,8 @@ def no_ledger(path: Path, why: str) -> NotALedger:
     )
 
 
-def _full(path: Path) -> LedgerFull:
+def no_room(path: Path) -> LedgerFull:
+    """There is no room to write."""
     return LedgerFull(
         f"no room to write {path}",
         why="the disk is full; nothing of this call was recorded, everything before it is safe",

@@ -25,9 +25,11 @@ class Writing:
         """How many events the ledger has."""
         return int(self.connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])
 
-    def append(self, run_id: str, events: Sequence[Event]) -> None:
-        """Append events to a run that is there, as `Journal.append` does it. Raises BadEvent, IllegalTransition."""
+    def append(self, run_id: str, events: Sequence[Event], *, seal: bool = False) -> None:
+        """Append events to a run, as `Journal.append` does it. Raises BadEvent, IllegalTransition, UnknownRun."""
         writer = Append(self.connection, run_id, self._clock(), self._entropy)
         writer.add(writer.prepared(events, self._entropy))
+        if seal:
+            writer.seal()
         writer.done()
         self.size += writer.size

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from onrecord.ledger.errors import IllegalTransition, UnknownRun
+from onrecord.ledger.errors import IllegalTransition, LedgerFull, UnknownRun
 from onrecord.ledger.events import CancelRequested
-from onrecord.ledger.states import CANCEL_REQUESTED, FINALIZING
+from onrecord.ledger.states import CANCEL_REQUESTED, FINALIZING, may_cancel
 
 if TYPE_CHECKING:
     from onrecord.workspace import Workspace
@@ -19,7 +19,9 @@ _MOST_ROUNDS = 20
 def ask_for_end(workspace: Workspace, run_id: str) -> bool:
     """Put the request on record and where the run's conductor finds it at once; False where the run has ended.
 
-    Whoever has asked for all calls `workspace.recover(0)`: a run without a conductor is given one to end it.
+    Where there is no room to record it, its processes are ended all the same, and it is Canceled when there is room;
+    raises CannotStop where they could not be told. Whoever has asked for all calls `workspace.recover(0)`: a run
+    without a conductor is given one to end it.
     """
     try:
         workspace.journal.append(run_id, [CancelRequested(by=f"pid {os.getpid()}")])
@@ -29,6 +31,8 @@ def ask_for_end(workspace: Workspace, run_id: str) -> bool:
         waits_for_children = row.status == FINALIZING and workspace.query.config(run_id).get("fail_if_child_fails")
         if row.status != CANCEL_REQUESTED and not waits_for_children:
             return False
+    except LedgerFull:
+        return _stop_without_record(workspace, run_id)
     from onrecord.interactive_finish import cancel_child
 
     if cancel_child(workspace, run_id):
@@ -36,6 +40,16 @@ def ask_for_end(workspace: Workspace, run_id: str) -> bool:
     folder = workspace.layout.run(run_id)
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.cancel.touch()
+    return True
+
+
+def _stop_without_record(workspace: Workspace, run_id: str) -> bool:
+    from onrecord.preparation import executor_of
+
+    if not may_cancel(workspace.query.run(run_id).status):
+        return False
+    target = workspace.query.config(run_id)["target"]
+    executor_of(workspace, target).stop(workspace.layout.run(run_id).path)
     return True
 
 

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from onrecord.attempts import record_end
 from onrecord.companion_files import CompanionFiles
-from onrecord.errors import OnRecordError
+from onrecord.errors import OnRecordError, in_one_line
 from onrecord.executors.errors import NothingStarted
 from onrecord.executors.protocol import Ended, Executor, Launch, Progress, Started, Waiting, capabilities_of
 from onrecord.ingest import has_more, ingest, size_of
@@ -41,6 +42,7 @@ from onrecord.preparation import (
 )
 from onrecord.resource_sampling import ResourceSampling
 from onrecord.run_types import INTERACTIVE
+from onrecord.whereabouts import WorkspaceMoved, moved_to
 from onrecord.workspace import Workspace
 
 _FIRST_LOOK_SECONDS = 0.05
@@ -54,6 +56,10 @@ def accompany(workspace: Workspace, run_id: str, answer: int, start: Start) -> N
     try:
         companion.go(start)
     except Exception:
+        elsewhere = moved_to(workspace.layout.root)
+        if elsewhere is not None:
+            accompany(elsewhere, run_id, companion.answer, Start())
+            return
         import traceback
 
         companion.give_up(traceback.format_exc())
@@ -66,7 +72,7 @@ class Companion:
     def __init__(self, workspace: Workspace, run_id: str, answer: int) -> None:
         self._workspace = workspace
         self._run_id = run_id
-        self._answer = answer
+        self.answer = answer
         self._folder = workspace.layout.run(run_id)
         self._control = self._folder.path
         self._files = CompanionFiles(workspace, run_id, self._append, lambda: self._config)
@@ -92,6 +98,9 @@ class Companion:
             self._tell_truth()
             return
         progress = self._executor.poll(self._control)
+        if isinstance(progress, Ended) and progress.reason == "lost" and self._executor.withdraw(self._control):
+            # The conductor before this one was killed together with the supervisor that was just coming up.
+            progress = Waiting()
         # Its supervisor may just be coming up: then the script has its working copy, and is not to be given another.
         if isinstance(progress, Waiting) and not self._is_launched() and not self._begin(status):
             return
@@ -205,7 +214,7 @@ class Companion:
         except (OnRecordError, OSError) as problem:
             if self._is_launched():
                 # Its processes were ended; that there was no room to write so down beside them changes nothing.
-                self._warnings.append(str(problem))
+                self._warnings.append(in_one_line(problem))
         # Its folder may have been removed just then, which looks as if its supervisor had died: what was gone
         # first is what its processes are known by, so that they may live.
         return settled if self._is_launched() else Waiting()
@@ -302,6 +311,8 @@ class Companion:
 
     def _close_without_folder(self) -> None:
         """The run's folder is gone: end what still runs, and say what the ledger alone can still tell."""
+        if moved_to(self._workspace.layout.root) is not None:
+            raise WorkspaceMoved.away_from(self._workspace.layout.root)
         from onrecord import lost_folder
 
         known = lost_folder.how_it_ended(self._workspace.journal, self._run_id)
@@ -334,7 +345,7 @@ class Companion:
     def _end(self, event: Event) -> None:
         self._end_children()
         try:
-            self._append([event], seal=True)
+            patiently(lambda: record_end(self._workspace, self._run_id, event))
         except IllegalTransition:
             if self._status() not in TERMINAL:
                 raise
@@ -401,10 +412,10 @@ class Companion:
         return ResourceSampling(self._append, self._control, given)
 
     def _tell_truth(self) -> None:
-        if self._answer >= 0:
+        if self.answer >= 0:
             try:
-                os.write(self._answer, b"t")
+                os.write(self.answer, b"t")
             except OSError:
                 pass
-            os.close(self._answer)
-            self._answer = -1
+            os.close(self.answer)
+            self.answer = -1

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from onrecord.capture import Capture
-from onrecord.errors import OnRecordError
+from onrecord.errors import OnRecordError, in_one_line
 from onrecord.executors.protocol import Ended
 from onrecord.ingest import ingest
 from onrecord.inventory import NAME as INVENTORY
@@ -18,10 +18,12 @@ from onrecord.ledger.events import Event
 from onrecord.lookout import Lookout
 from onrecord.missing_file import missing_file_hint
 from onrecord.outcome import last_words
+from onrecord.output_links import link_warnings
 from onrecord.patience import patiently, say
 from onrecord.script_environment import environment_of, has_inventory
 from onrecord.spool_losses import losses_warning
 from onrecord.unkept import unkept_warning
+from onrecord.whereabouts import WorkspaceMoved, moved_to
 from onrecord.working_copy import give_up_copies, is_given_up
 from onrecord.workspace import Workspace
 
@@ -91,16 +93,19 @@ class CompanionFiles:
         return is_given_up(self._workspace.journal, self._run_id)
 
     def _keep(self, warnings: list[str]) -> bool:
+        if moved_to(self._workspace.layout.root) is not None:
+            # What is not here is not gone.
+            raise WorkspaceMoved.away_from(self._workspace.layout.root)
         journal, spool = self._workspace.journal, self._folder.spool
         try:
             patiently(lambda: ingest(journal, self._run_id, spool))
         except (OnRecordError, OSError) as problem:
-            warnings.append(f"metrics still in {spool} could not be taken in: {problem}")
+            warnings.append(f"metrics still in {spool} could not be taken in: {in_one_line(problem)}")
         warnings += losses_warning(spool)
         try:
             patiently(lambda: self._take_last_look(warnings))
         except (OnRecordError, OSError) as problem:
-            warnings.append(f"files still in {self._folder.work} could not be kept: {problem}")
+            warnings.append(f"files still in {self._folder.work} could not be kept: {in_one_line(problem)}")
             return False
         return True
 
@@ -120,9 +125,13 @@ class CompanionFiles:
         capture.look(final=True, removals=not self._is_given_up)
         problems = list(capture.problems)
         capture.take(self._own_files())
+        for path in (self._folder.stdout, self._folder.stderr):
+            if self._folder.path.exists() and not path.exists():
+                problems.append(f"{path} was removed while the script ran, and with it what the script had printed")
+        links = link_warnings(self._folder.work, self._kept_folders())
         snapshot_id = str(self._workspace.query.run(self._run_id).snapshot_id)
         unkept = unkept_warning(self._folder.work, self._workspace.store, snapshot_id, self._kept_folders())
-        warnings += dict.fromkeys([*problems, *capture.problems, *([unkept] if unkept else [])])
+        warnings += dict.fromkeys([*problems, *capture.problems, *links, *([unkept] if unkept else [])])
 
     def _own_files(self) -> list[tuple[str, Path]]:
         files = [("logs/stdout.txt", self._folder.stdout), ("logs/stderr.txt", self._folder.stderr)]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onrecord.conductor_process import FIRST_IN_BUILT, NEXT
+from onrecord.conductor_process import FIRST_IN_BUILT, NEXT, sign
 from onrecord.executors.protocol import Executor, Launch, Started, Waiting
 from onrecord.executors.registry import LOCAL, executor_named
 from onrecord.layout import RunFolder
@@ -41,6 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         # Whatever is started from here must not keep the lock of a conductor that has died.
         os.set_inheritable(fd, False)
     # While the submitter takes its snapshot.
+    sign(lock)
     executor_named(LOCAL)
     if place == FIRST_IN_BUILT:
         from onrecord import built_environment  # noqa: F401

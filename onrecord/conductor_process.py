@@ -23,6 +23,8 @@ FIRST = "first"
 FIRST_IN_BUILT = "first-in-built"
 NEXT = "next"
 
+_SIGNATURE_BYTES = 96
+
 # The child imports what this process can import, and skips the interpreter's own search for it.
 _START = (
     "import sys; sys.path[:] = sys.argv.pop(1).splitlines();"
@@ -55,6 +57,29 @@ def is_conducted(path: Path) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def sign(lock: int) -> None:
+    """Write into the lock that this process holds who that is, so that others can see that it is stopped."""
+    from onrecord.executors.identity import boot_id, start_ticks
+
+    pid = os.getpid()
+    try:
+        os.pwrite(lock, f"{pid} {start_ticks(pid)} {boot_id()}\n".ljust(_SIGNATURE_BYTES).encode(), 0)
+    except OSError:
+        # A full disk: then nobody can see it.
+        return
+
+
+def let_go_on(path: Path) -> bool:
+    """Let the conductor that holds a run's lock go on where a SIGSTOP holds it; whether that was so."""
+    from onrecord.executors.identity import continue_stopped
+
+    try:
+        pid, ticks, boot = path.read_text("ascii").split()
+        return continue_stopped(int(pid), int(ticks), boot)
+    except (OSError, ValueError):
+        return False
 
 
 class ConductorProcess:

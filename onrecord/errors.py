@@ -42,5 +42,17 @@ class OnRecordError(Exception):
         return _rebuild, (type(self), self.what, self.why, self.next_step, self.values)
 
 
+def in_one_line(problem: Exception) -> str:
+    """What an error says, for where there is one line only, such as a run's reason: `what: why; next: ...`.
+
+    >>> in_one_line(OnRecordError("no mpirun", why="it is not on the PATH", next_step="pip install mpich"))
+    'no mpirun: it is not on the PATH; next: pip install mpich'
+    """
+    if not isinstance(problem, OnRecordError):
+        return " ".join(str(problem).split("\n"))
+    told = ": ".join(part for part in (problem.what, problem.why) if part)
+    return f"{told}; next: {problem.next_step}" if problem.next_step else told
+
+
 def _rebuild(kind: type[OnRecordError], what: str, why: str, next_step: str, values: dict[str, Any]) -> OnRecordError:
     return kind(what, why=why, next_step=next_step, **values)

@@ -59,6 +59,7 @@ class Experiment(ExperimentLabels, ExperimentLogging):
         display_name: str = "",
         parent: str | None = None,
         fail_if_child_fails: bool = False,
+        retries: int = 0,
         rehash: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Run:
@@ -66,7 +67,9 @@ class Experiment(ExperimentLabels, ExperimentLogging):
 
         The run goes on when this process ends. `parent`: the id of the run that it is started from. With
         `fail_if_child_fails` it ends as Failed where a run that is started from it fails, and waits for those that
-        have not ended; without it they are named in a warning. `rehash`: every file of the source is read, also those
+        have not ended; without it they are named in a warning. `retries`: how often it is submitted again when it
+        fails, each time as a child run of its own (`run.get_attempts()`); one that was canceled or ran past its time
+        limit is not, nor one whose script could not be started. `rehash`: every file of the source is read, also those
         whose size and times are those of the last snapshot. `progress` is told, while the source is snapshotted, the
         files and bytes looked at so far. Raises BadConfig, BadTag, UnknownTarget, UnknownRun for the parent,
         SnapshotError, LedgerFull …; then nothing was recorded.
@@ -82,6 +85,7 @@ class Experiment(ExperimentLabels, ExperimentLogging):
             tags=plain,
             parent=parent,
             fail_if_child_fails=fail_if_child_fails,
+            retries=retries,
             rehash=rehash,
             progress=progress,
         )

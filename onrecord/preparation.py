@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from onrecord.errors import OnRecordError
+from onrecord.errors import OnRecordError, in_one_line
 from onrecord.executors.errors import AlreadyStarted
 from onrecord.executors.protocol import Executor, Launch
 from onrecord.executors.registry import LOCAL, executor_named
@@ -66,7 +66,7 @@ def start_script(
     except AlreadyStarted:
         pass
     except OnRecordError as problem:
-        return StartFailure("StartFailed", str(problem))
+        return StartFailure("StartFailed", in_one_line(problem))
     return launch
 
 
@@ -99,10 +99,8 @@ def _failure(problem: Exception) -> StartFailure:
     # By name: its class is imported only where something is built.
     if isinstance(problem, OnRecordError) and type(problem).__name__ in _OF_ENVIRONMENTS:
         details = str(getattr(problem, "details", ""))
-        told = " ".join(part for part in (problem.what + ":" * bool(problem.why), problem.why) if part)
-        hint = f"; next: {problem.next_step}" if problem.next_step else ""
-        return StartFailure("EnvironmentBuildFailed", told + hint, details)
-    return StartFailure("PreparationFailed", str(problem))
+        return StartFailure("EnvironmentBuildFailed", in_one_line(problem), details)
+    return StartFailure("PreparationFailed", in_one_line(problem))
 
 
 def prepare(workspace: Workspace, run_id: str, config: Mapping[str, Any]) -> Launch:

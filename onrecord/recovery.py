@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from onrecord.conductor_process import NEXT, ConductorProcess, take_lock
+from onrecord.conductor_process import NEXT, ConductorProcess, let_go_on, take_lock
+from onrecord.ledger.errors import LedgerFull
 from onrecord.ledger.states import QUEUED
 from onrecord.outer_run import outer_run, wake
 from onrecord.run_types import INTERACTIVE
@@ -32,12 +33,18 @@ def recover(workspace: Workspace, wait_seconds: float) -> list[str]:
     if waiting:
         from onrecord.waiting_runs import start_waiting
 
-        start_waiting(workspace)
+        try:
+            start_waiting(workspace)
+        except LedgerFull:
+            # They go on waiting; whoever only reads is not refused for that.
+            return []
     started: list[tuple[str, ConductorProcess]] = []
     for run_id in dict.fromkeys(_conducted_as(workspace, row) for row in unfinished if row.status != QUEUED):
         try:
             lock = take_lock(workspace.layout.run(run_id).lock)
-            if lock is not None:
+            if lock is None:
+                let_go_on(workspace.layout.run(run_id).lock)
+            else:
                 started.append((run_id, ConductorProcess(workspace.layout, run_id, NEXT, lock)))
         except OSError:
             # No room or no permission: the next command tries again, and status shows NotResponding.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from onrecord.run_archive import RunArchive
+from onrecord.run_attempts import RunAttempts
 from onrecord.run_children import RunChildren
 from onrecord.run_errors import NothingKnown
 from onrecord.run_family import RunFamily
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from onrecord.snapshot.take import Snapshot
 
 
-class Run(RunLogging, RunModels, RunArchive, RunFamily, RunSnapshot, RunChildren):
+class Run(RunLogging, RunModels, RunArchive, RunFamily, RunSnapshot, RunChildren, RunAttempts):
     """One run of a workspace. Cheap to make; every question reads the ledger as it is now."""
 
     def __init__(self, workspace: Workspace, run_id: str) -> None:

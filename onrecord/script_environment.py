@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from onrecord.ledger.query import RunRow
-from onrecord.script_variables import DATA_REFERENCE, EXPERIMENT, INTERACTIVE_RUN, RESUME_FROM, RUN_ID, azure_variables
+from onrecord.script_variables import (
+    ATTEMPT,
+    DATA_REFERENCE,
+    EXPERIMENT,
+    INTERACTIVE_RUN,
+    RESUME_FROM,
+    RUN_ID,
+    azure_variables,
+)
 from onrecord.workspace import VARIABLE, Workspace
 
 _SHELL = "/bin/sh"
@@ -90,6 +98,7 @@ def environment_of(config: Mapping[str, Any], workspace: Workspace, row: RunRow)
     variables[VARIABLE] = str(workspace.layout.root)
     variables[RUN_ID] = row.run_id
     variables[EXPERIMENT] = row.experiment
+    variables[ATTEMPT] = str(config.get("attempt", 1))
     return variables
 
 

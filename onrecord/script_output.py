@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onrecord.conductor_process import is_conducted
+from onrecord.conductor_process import is_conducted, let_go_on
 from onrecord.errors import OnRecordError
 from onrecord.ledger.states import QUEUED
 
@@ -108,6 +108,7 @@ class Follower:
             return
         if is_conducted(self._folder.lock):
             self._replaced = 0
+            let_go_on(self._folder.lock)
             return
         self._replaced += 1
         if self._replaced > _MOST_REPLACEMENTS:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 RUN_ID = "ONRECORD_RUN_ID"
+ATTEMPT = "ONRECORD_ATTEMPT"
 EXPERIMENT = "ONRECORD_EXPERIMENT"
 # The folder with the outputs of the run that this one goes on from; and Azure ML's name for it.
 RESUME_FROM = "ONRECORD_RESUME_FROM"

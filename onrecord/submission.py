@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import attrs
 
+from onrecord.attempts import checked_retries, properties_of, settings_of
 from onrecord.compute_target import ComputeTarget, target_named
 from onrecord.conductor_process import FIRST, FIRST_IN_BUILT, NEXT, ConductorProcess, take_lock
 from onrecord.errors import OnRecordError
@@ -44,6 +45,7 @@ class _Asked(NamedTuple):
     tags: dict[str, str]
     parent: str | None
     fail_if_child_fails: bool
+    retries: int
 
 
 def submit(
@@ -55,6 +57,7 @@ def submit(
     tags: Mapping[str, str] | None = None,
     parent: str | None = None,
     fail_if_child_fails: bool = False,
+    retries: int = 0,
     rehash: bool = False,
     progress: Progress | None = None,
     before_inline: Callable[[str, Snapshot], object] | None = None,
@@ -69,10 +72,10 @@ def submit(
     `snapshot_of` takes them. Raises UnknownRun for the parent, BadConfig, UnknownTarget, the snapshot's and the
     ledger's errors; then there is no run.
     """
-    job = config.checked()
+    job, retries = config.checked(), checked_retries(retries)
     if parent is not None:
         workspace.query.run(parent)
-    asked = _Asked(experiment, name, dict(tags or {}), parent, fail_if_child_fails)
+    asked = _Asked(experiment, name, dict(tags or {}), parent, fail_if_child_fails, retries)
     if job.resume_from is not None:
         from onrecord.resuming import run_to_resume
 
@@ -202,15 +205,17 @@ def _record(
 ) -> bool:
     """Put the run on record; whether it may start, or waits for room or for the conductor of an `outer` run."""
     facts = question.answer()
+    # Said only where it is so: an ordinary run has the bytes that it always had.
+    unusual = {"fail_if_child_fails": True} if asked.fail_if_child_fails else {}
+    settings = {**job.as_document(), **unusual, **settings_of(asked.retries)}
     submitted = RunSubmitted(
         experiment=asked.experiment,
         name=asked.name,
-        # Said only where it is so: an ordinary run has the bytes that it always had.
-        config={**job.as_document(), **({"fail_if_child_fails": True} if asked.fail_if_child_fails else {})},
+        config=settings,
         snapshot_id=snapshot.snapshot_id,
         snapshot={"files": snapshot.files, "bytes": snapshot.bytes, "bytes_stored": snapshot.bytes_stored},
         tags=asked.tags,
-        properties=facts.properties,
+        properties={**facts.properties, **properties_of(settings)},
         parent=asked.parent,
         submitted_by={"user": user_name(), "host": socket.gethostname(), "pid": str(os.getpid())},
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from onrecord.compute_target import ComputeTarget, target_named
 from onrecord.conductor_process import FIRST, FIRST_IN_BUILT, ConductorProcess, take_lock
-from onrecord.errors import OnRecordError
+from onrecord.errors import OnRecordError, in_one_line
 from onrecord.ledger.errors import IllegalTransition
 from onrecord.ledger.states import CANCEL_REQUESTED, FINALIZING, NOT_STARTED, QUEUED
 from onrecord.outer_run import outer_run, wake
@@ -108,7 +108,9 @@ def _start(workspace: Workspace, run_id: str, config: dict[str, Any], gpus: tupl
     try:
         ConductorProcess(workspace.layout, run_id, place, lock).go()
     except OSError as problem:
-        workspace.journal.append(run_id, [RunQueued(reason=f"its conductor could not be started: {problem}")])
+        workspace.journal.append(
+            run_id, [RunQueued(reason=f"its conductor could not be started: {in_one_line(problem)}")]
+        )
         return False
     return True
 

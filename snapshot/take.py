@@ -164,8 +164,9 @@ def _warnings(seen: Seen) -> list[str]:
     if by_size or seen.files > WARN_FILES:
         largest = _largest(seen.folders, by_size)
         width = max(len(name) for name, _, _ in largest)
+        files = "1 file" if seen.files == 1 else f"{seen.files:,} files"
         out.append(
-            f"the snapshot holds {seen.files:,} files and {seen.size / 1e6:,.0f} MB; the largest entries:\n"
+            f"the snapshot holds {files} and {seen.size / 1e6:,.0f} MB; the largest entries:\n"
             + "".join(
                 f"  {name.ljust(width)}  {size / 1e6:9,.1f} MB" + (f" in {files:,} files\n" if files != 1 else "\n")
                 for name, files, size in largest

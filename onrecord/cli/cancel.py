@@ -6,6 +6,7 @@ import click
 
 from onrecord.cli.common import json_option, open_run, print_json, run_argument
 from onrecord.cli.text import counted, narrate, printable
+from onrecord.ledger.states import CANCEL_REQUESTED, TERMINAL
 from onrecord.run import Run
 
 
@@ -26,11 +27,18 @@ def command(run: str, waits: bool, children: bool, as_json: bool) -> None:
         told = {"children": [{"run_id": one.id, "status": one.status} for one in below]} if children else {}
         print_json({"run_id": found.id, "status": found.status, **told})
         return
-    narrate(f"run {found.id} has ended already: {found.status}" if had_ended else f"run {found.id} is {found.status}")
+    narrate(f"run {found.id} has ended already: {found.status}" if had_ended else _asked(found))
     for one in below:
         narrate(f"run {one.id} ({printable(one.display_name)}), which was started from it, is {one.status}")
     if not children and (left := _unfinished_below(found)):
         narrate(_left_alone(found, len(left)))
+
+
+def _asked(run: Run) -> str:
+    status = run.status
+    if status in (CANCEL_REQUESTED, *TERMINAL):
+        return f"run {run.id} is {status}"
+    return f"the end of run {run.id} was asked for; it is Canceled when there is room to record that"
 
 
 def _left_alone(run: Run, count: int) -> str:

@@ -51,6 +51,19 @@ def conclude(run: Run) -> int:
     return _exit_code(row)
 
 
+def stream_attempts(run: Run, *, script_output_to_stderr: bool) -> tuple[Run, int]:
+    """The same for a run and each attempt that follows it; returns the last one, and the exit code to end with."""
+    from onrecord.attempts import PROPERTY, next_attempt
+
+    while True:
+        code = stream(run, script_output_to_stderr=script_output_to_stderr)
+        following = next_attempt(run.workspace, run.id)
+        if following is None:
+            return run, code
+        run = Run(run.workspace, following)
+        narrate(f"attempt {run.get_properties()[PROPERTY]}: run {run.id}")
+
+
 def _writer(stream: BinaryIO) -> Callable[[bytes], None]:
     def write(piece: bytes) -> None:
         stream.write(piece)

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would go.")
 @click.option(
-    "--grace", type=Duration(), default="14d", show_default=True, metavar="TIME", help="Keep what is newer: 12h, 30d."
+    "--grace",
+    type=Duration(may_be_zero=True),
+    default="14d",
+    show_default=True,
+    metavar="TIME",
+    help="Keep what is newer: 12h, 30d, 0s.",
 )
 @json_option
 def command(dry_run: bool, grace: float, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from onrecord.attempts import PROPERTY as ATTEMPT
 from onrecord.cli.common import complete_run, json_option, open_workspace, print_json, state_named
 from onrecord.cli.text import Style, ago, columns, duration, fitted, narrate, printable
 from onrecord.documents import note_document, run_document, status_of
@@ -14,6 +15,8 @@ from onrecord.tag_names import checked_tags
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from onrecord.ledger.filter_tree import Filter
     from onrecord.ledger.query import Facts, Query, RunRow
 
@@ -233,7 +236,8 @@ def _print_table(workspace: Workspace, listed: _Listed, *, live: bool) -> None:
         marks = " ".join(f"{key}={value}" if value else key for key, value in facts[row.run_id].tags.items())
         status = status_of(workspace, row) if live else row.status
         table.append(
-            [shorten[row.run_id], status, _name(row, children.get(row.run_id, 0)), ago(row.created_at),
+            [shorten[row.run_id], status, _name(row, children.get(row.run_id, 0), facts[row.run_id].properties),
+             ago(row.created_at),
              duration(row.duration_seconds),
              exit_code, printable(marks), *words]
         )  # fmt: skip
@@ -274,9 +278,10 @@ def _print_lines(table: list[list[str]], *, right: frozenset[int], dim: int | No
         print("  ".join(cells).rstrip())
 
 
-def _name(row: RunRow, children: int = 0) -> str:
-    name = printable(row.display_name)
+def _name(row: RunRow, children: int = 0, properties: Mapping[str, str] | None = None) -> str:
+    name, attempt = printable(row.display_name), (properties or {}).get(ATTEMPT)
     name = f"{name} (erased)" if row.erased and row.experiment else name
+    name = f"{name} (attempt {printable(attempt)})" if attempt else name
     return f"{name} ({children:,} child{'ren' * (children > 1)})" if children else name
 
 

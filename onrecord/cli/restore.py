@@ -41,12 +41,24 @@ def command(what: str, destination: str, path: str, force: bool, as_json: bool) 
         done = restore_part(
             workspace.store, snapshot_id, path, Path(destination), force=force, into=into, progress=progress
         )
+    # A submit counts files, and so is the same number said here.
+    links = _links_in(workspace, snapshot_id, path) if path else done.files - root.files
     if as_json:
-        print_json({"snapshot_id": snapshot_id, "path": str(done.path.absolute()), "files": done.files})
+        counts = {"files": done.files - links, "links": links}
+        print_json({"snapshot_id": snapshot_id, "path": str(done.path.absolute()), **counts})
     elif done.path.is_dir() and not done.path.is_symlink():
-        narrate(printable(f"wrote {counted(done.files, 'file')} into {destination}"))
+        more = f" and {counted(links, 'link')}" if links else ""
+        narrate(printable(f"wrote {counted(done.files - links, 'file')}{more} into {destination}"))
     else:
         narrate(printable(f"wrote {done.path}"))
+
+
+def _links_in(workspace: Workspace, snapshot_id: str, path: str) -> int:
+    from onrecord.snapshot.manifest import walk_snapshot
+
+    part = os.fsencode(os.path.normpath(path)).strip(b"/")
+    entries = (entry for entry in walk_snapshot(workspace.store, snapshot_id) if entry.kind == "link")
+    return sum(entry.path == part or entry.path.startswith(part + b"/") for entry in entries)
 
 
 def _refuse_own_folder(workspace: Workspace, destination: str) -> None:

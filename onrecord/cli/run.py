@@ -20,7 +20,7 @@ from onrecord.cli.common import (
 )
 from onrecord.cli.duration import Duration
 from onrecord.cli.environment_argument import environment_named
-from onrecord.cli.foreground import conclude, stream
+from onrecord.cli.foreground import conclude, stream_attempts
 from onrecord.cli.progress import files_progress_of
 from onrecord.cli.run_job import RunCommand, apply, distribution, host_names, job_of, resources
 from onrecord.cli.text import counted, narrate, printable, size
@@ -63,6 +63,9 @@ from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 @click.option("--cores", type=float, metavar="N", help="Cores it takes of a target with limits (default: 1).")
 @click.option("--memory", metavar="SIZE", help="Memory it takes of a target with limits: 8GB.")
 @click.option("--gpus", type=int, metavar="N", help="GPUs it takes of a target with limits.")
+@click.option(
+    "--retries", type=click.IntRange(0), default=0, metavar="N", help="Run it again when it fails, N times at most."
+)
 @click.option("--timeout", type=Duration(), metavar="TIME", help="End the run after this long: 90s, 15m, 2h.")
 @click.option("-k", "--keep", multiple=True, metavar="FOLDER", help="Record this folder besides outputs and logs.")
 @click.option("--fail-if-child-fails", is_flag=True, help="Fail where a run that SCRIPT submits as its child fails.")
@@ -92,6 +95,7 @@ def command(
     cores: float | None,
     memory: str | None,
     gpus: int | None,
+    retries: int,
     timeout: float | None,
     keep: tuple[str, ...],
     fail_if_child_fails: bool,
@@ -142,6 +146,7 @@ def command(
             wanted,
             display_name=name,
             fail_if_child_fails=fail_if_child_fails,
+            retries=retries,
             rehash=rehash,
             progress=progress,
         )
@@ -152,7 +157,8 @@ def command(
         else:
             print(run.id)
         return exit_codes.OK
-    return _concluded(workspace, run, stream(run, script_output_to_stderr=as_json), checkpoint, as_json)
+    run, code = stream_attempts(run, script_output_to_stderr=as_json)
+    return _concluded(workspace, run, code, checkpoint, as_json)
 
 
 def _concluded(workspace: Workspace, run: Run, code: int, checkpoint: bool, as_json: bool) -> int:

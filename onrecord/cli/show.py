@@ -54,6 +54,7 @@ def _print(run: Run) -> None:
         ("experiment", printable(row.experiment) or "-"),
         *([("parent", _parent(run, row.parent))] if row.parent else []),
         *_custody(run),
+        *_attempt(run),
         ("command", printable(" ".join(words)) or "-"),
         *([("resumed", printable(resumed))] if resumed else []),
         ("source", printable(definition.get("source_directory", "")) or "-"),
@@ -134,6 +135,20 @@ def _custody(run: Run) -> list[tuple[str, str]]:
             what = "with its files" if event.files else "without its files"
             lines.append(("erased", f"{local_time(recorded.at)}{by}, {what}{why}"))
     return lines
+
+
+def _attempt(run: Run) -> list[tuple[str, str]]:
+    """Which attempt it is of how many, and the run before or after it."""
+    from onrecord.attempts import PROPERTY, attempts_of
+
+    which = run.workspace.query.properties(run.id)[run.id].get(PROPERTY)
+    if which is None:
+        return []
+    attempts = attempts_of(run.workspace, run.id)
+    place = attempts.index(run.id) if run.id in attempts else 0
+    before = f", after {attempts[place - 1][:10]}" if place else ""
+    after = f"; followed by {attempts[place + 1][:10]}" if place + 1 < len(attempts) else ""
+    return [("attempt", f"{printable(which)}{before}{after}")]
 
 
 def _print_pairs(style: Style, title: str, pairs: dict[str, str]) -> None:

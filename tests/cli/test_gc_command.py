@@ -29,6 +29,8 @@ def test_gc_says_what_went_and_what_stays(command: Command, tmp_path: Path) -> N
     assert "removed 1 object (5.1 kB)" in done.err
     assert "within the grace period: 1 object (46 B)" in done.err
     assert found.store.has([young]) == {young}
+    assert command("gc", "--grace", "0s", cwd=found.path).code == 0
+    assert found.store.has([young]) == set()
     assert command("gc", "--grace", "soon", cwd=found.path).code == 2
 
 

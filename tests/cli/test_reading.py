@@ -203,6 +203,18 @@ def test_an_unknown_run_is_told_with_the_next_step(command: Command, history: Pa
     assert "\x1b" not in said.err
 
 
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("@lsat", "did you mean @last?"), ("@bets:loss", "did you mean @best:loss?"), ("@best", "@best:METRIC"),
+     ("@x", "@last and @best:METRIC")],
+)  # fmt: skip
+def test_a_name_that_is_none_is_told_with_the_nearest(command: Command, history: Path, word: str, meant: str) -> None:
+    said = command("show", word, cwd=history)
+    assert said.code == 1
+    assert f"'{word}' names no run" in said.err
+    assert meant in said.err
+
+
 def test_a_command_without_a_workspace_says_how_to_make_one(command: Command, tmp_path: Path) -> None:
     said = command("ls", cwd=tmp_path)
     assert said.code == 1

@@ -157,10 +157,13 @@ def _may_mount() -> bool:
 
 
 @pytest.mark.skipif(not _may_mount(), reason="a small disk of its own takes the right to mount one")
-def test_a_disk_that_is_full_at_the_end_delays_the_record_and_costs_none_of_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", ["full_disk.py", "full_disk_reads.py"])
+def test_a_full_disk_delays_what_is_recorded_costs_none_of_it_and_keeps_nobody_from_reading(
+    tmp_path: Path, program: str
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    program = f"mount -t tmpfs -o size=24m none '{disk}' && exec '{sys.executable}' '{HERE / 'full_disk.py'}' '{disk}'"
-    done = subprocess.run(["unshare", "-m", "sh", "-c", program], capture_output=True, text=True, check=False)
+    words = f"mount -t tmpfs -o size=24m none '{disk}' && exec '{sys.executable}' '{HERE / program}' '{disk}'"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     until(lambda: not any(disk.iterdir()), "the mount shows outside")

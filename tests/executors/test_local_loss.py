@@ -21,7 +21,7 @@ from onrecord.executors.contract import end_of, in_another_process, launch_in, s
 from onrecord.executors.errors import AlreadyStarted, CannotSupervise, UnknownTarget
 from onrecord.executors.identity import boot_id, is_same_process, start_ticks
 from onrecord.executors.local import LocalExecutor
-from onrecord.executors.protocol import Ended, Progress, Started, Waiting
+from onrecord.executors.protocol import Ended, Launch, Progress, Started, Waiting
 
 OTHER_BOOT = "00000000-0000-0000-0000-000000000000"
 
@@ -112,6 +112,64 @@ def test_a_supervisor_killed_at_any_moment_leaves_the_truth(tmp_path: Path) -> N
             assert ran.read_text() == "x\n"
         with pytest.raises(AlreadyStarted):
             executor.start(launch)
+
+
+def killed_before_the_spawn(folder: Path, boot: str) -> Launch:
+    """What a starter leaves that is killed together with the child that was about to become the supervisor."""
+    launch = launch_in(folder, "sh", "-c", f"echo x >> {folder / 'ran'}")
+    launch.control.mkdir()
+    held = lock.claim(launch.control / records.LOCK)
+    assert held is not None
+    os.close(held)
+    content = records.encode_launch(launch, token="t" * 32, boot_id=boot, written_at=7)
+    (launch.control / records.LAUNCH).write_bytes(content)
+    return launch
+
+
+def test_a_launch_that_started_nothing_can_be_withdrawn_and_made_again(tmp_path: Path) -> None:
+    executor, launch = LocalExecutor(), killed_before_the_spawn(tmp_path, boot_id())
+    assert isinstance(executor.poll(launch.control), Ended)
+    assert executor.withdraw(launch.control)
+    assert executor.poll(launch.control) == Waiting()
+    assert not executor.withdraw(launch.control)
+    executor.start(launch)
+    assert end_of(executor, launch.control).exit_code == 0
+    assert (tmp_path / "ran").read_text() == "x\n"
+
+
+def test_a_launch_of_before_a_restart_of_the_machine_is_not_withdrawn_for_its_start_may_be_lost(
+    tmp_path: Path,
+) -> None:
+    executor, launch = LocalExecutor(), killed_before_the_spawn(tmp_path, OTHER_BOOT)
+    assert not executor.withdraw(launch.control)
+    lost = executor.poll(launch.control)
+    assert isinstance(lost, Ended)
+    assert "the machine restarted" in lost.message
+
+
+@pytest.mark.parametrize("what", ["no lock file", "a living process", "a supervisor that failed", "a copy", "held"])
+def test_a_launch_that_may_have_started_something_is_not_withdrawn(tmp_path: Path, what: str) -> None:
+    executor, launch = LocalExecutor(), killed_before_the_spawn(tmp_path, boot_id())
+    control, held, process = launch.control, None, None
+    if what == "no lock file":
+        (control / records.LOCK).unlink()
+    elif what == "a living process":
+        process = subprocess.Popen(["sleep", "600"], env={records.MARKER: "t" * 32, "PATH": os.environ["PATH"]})
+    elif what == "a supervisor that failed":
+        (control / records.LOG).write_text("MemoryError\n")
+    elif what == "a copy":
+        control = Path(shutil.copytree(control, tmp_path / "copy"))
+    else:
+        held = lock.claim(control / records.LOCK)
+    try:
+        assert not executor.withdraw(control)
+        assert (control / records.LAUNCH).exists()
+    finally:
+        if process is not None:
+            process.kill()
+            process.wait()
+        if held is not None:
+            os.close(held)
 
 
 def newest_child() -> int:

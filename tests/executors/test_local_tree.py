@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -175,3 +176,50 @@ def test_this_process_and_its_ancestors_are_never_members(monkeypatch: pytest.Mo
     found = members(Seed(None, token=token))
     assert os.getpid() not in found
     assert not {parent.pid for parent in here.parents()} & found.keys()
+
+
+@linux_only
+def test_a_fork_bomb_that_is_deaf_is_ended_to_its_last_process(tmp_path: Path) -> None:
+    executor, bomb = LocalExecutor(), Path(__file__).parents[1] / "crash" / "fork_bomb.py"
+    command = (sys.executable, str(bomb), str(tmp_path), "60", "deaf")
+    launch = launch_in(tmp_path, *command, grace_seconds=0.3)
+    executor.start(launch)
+    started_of(executor, launch.control)
+    wait_for(lambda: (tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().splitlines()) == 60)
+    executor.stop(launch.control)
+    assert end_of(executor, launch.control).survivors_killed == 60
+    pids = [int(line) for line in (tmp_path / "pids").read_text().splitlines()]
+    assert not [
+        pid for pid in pids if psutil.pid_exists(pid) and "fork_bomb" in " ".join(psutil.Process(pid).cmdline())
+    ]
+
+
+@linux_only
+def test_a_script_that_a_debugger_holds_is_ended_all_the_same(tmp_path: Path) -> None:
+    executor, launch = LocalExecutor(), launch_in(tmp_path, "sleep", "600", grace_seconds=0.3)
+    executor.start(launch)
+    pid = started_of(executor, launch.control).pid
+    holder = subprocess.Popen([sys.executable, "-c", DEBUGGER, str(pid)])
+    try:
+        wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_TRACING_STOP or holder.poll() is not None)
+        if holder.poll() is not None:
+            pytest.skip("may not trace a process here")
+        executor.stop(launch.control)
+        ended = end_of(executor, launch.control)
+        assert (ended.reason, ended.exit_code, ended.signal) == ("stopped", None, None)
+        assert "a debugger held it" in ended.message
+        assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+# Takes hold of a process as a debugger does (ptrace(2): PTRACE_SEIZE, PTRACE_INTERRUPT), and never lets go of it.
+DEBUGGER = """
+import ctypes, sys, time
+ptrace = ctypes.CDLL(None).ptrace
+ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+if ptrace(0x4206, int(sys.argv[1]), None, None) or ptrace(0x4207, int(sys.argv[1]), None, None):
+    sys.exit(1)
+time.sleep(600)
+"""

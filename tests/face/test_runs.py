@@ -111,7 +111,11 @@ def test_outputs_that_are_links_or_lie_deep_are_kept(tmp_path: Path) -> None:
     assert run.read_file("outputs/last.bin") == b"seven"
     assert run.read_file("outputs/a/b/c/empty") == b""
     assert run.read_file("outputs/a/b/c/ü ö") == b"name"
-    assert [name for name in run.get_file_names() if "broken" in name or "folder" in name] == []
+    dropped = [name for name in run.get_file_names() if "broken" in name or "folder" in name]
+    assert dropped == []
+    told = "\n".join(run.get_warnings())
+    assert "a link was kept as the file that it leads to: outputs/last.bin" in told
+    assert "not in the history, because they are links to a folder or to nothing: outputs/broken, outputs/fol" in told
 
 
 def test_the_environment_is_a_file_of_the_run(tmp_path: Path) -> None:

@@ -102,7 +102,9 @@ def test_a_start_that_fails_is_the_end_of_the_run(tmp_path: Path) -> None:
     run.workspace.layout.run(run.id).work.write_text("in the way")
     conduct(run, tmp_path / "modules")
     assert run.status == "Failed"
-    assert run.get_details()["error"]["code"] == "PreparationFailed"
+    error = run.get_details()["error"]
+    assert error["code"] == "PreparationFailed"
+    assert "\n" not in error["message"]
 
 
 def test_a_target_that_is_gone_since_the_submit_is_the_end_of_the_run(tmp_path: Path) -> None:
