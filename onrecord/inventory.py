@@ -11,7 +11,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from onrecord.layout import RunFolder
+from onrecord.inventory_cache import InventoryCache
+from onrecord.layout import Layout, RunFolder
 
 # The answer among the run's files.
 NAME = "onrecord/environment.json"
@@ -45,12 +46,18 @@ print(json.dumps({
 
 
 class Inventory:
-    """One question in progress; the answer is written to the file `destination`."""
+    """One question in progress; the answer is written to the file `destination`, and kept in `cache`."""
 
     def __init__(
-        self, interpreter: str, environment: Mapping[str, str], working_directory: Path, destination: Path
+        self,
+        interpreter: str,
+        environment: Mapping[str, str],
+        working_directory: Path,
+        destination: Path,
+        cache: InventoryCache | None = None,
     ) -> None:
         self._destination = destination
+        self._cache = cache
         self._temporary = destination.with_suffix(".part")
         with self._temporary.open("wb") as output:
             # Beside a script that needs the processor, this can wait.
@@ -76,6 +83,8 @@ class Inventory:
             self._temporary.unlink(missing_ok=True)
             return None
         self._temporary.replace(self._destination)
+        if self._cache is not None:
+            self._cache.keep(self._destination.read_bytes())
         return self._destination
 
 
@@ -95,8 +104,14 @@ def ask_for_inventory(interpreter: str, environment: Mapping[str, str], folder: 
     if (folder.records / ANSWER).exists():
         # Of an image it is known beforehand; an earlier conductor may have had the answer too.
         return Answered(folder.records / ANSWER)
+    cache = InventoryCache(Layout(folder.path.parents[1]).caches, interpreter, environment, folder.work)
+    known = cache.answer()
     try:
-        return Inventory(interpreter, environment, folder.work, folder.records / ANSWER)
+        if known is not None:
+            part = folder.records / f"{ANSWER}.part"
+            part.write_text(known, "utf-8")
+            return Answered(part.replace(folder.records / ANSWER))
+        return Inventory(interpreter, environment, folder.work, folder.records / ANSWER, cache)
     except OSError:
         return None
 
