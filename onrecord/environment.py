@@ -71,6 +71,30 @@ class Environment:
     version: str | None = attrs.field(default=None, kw_only=True, eq=False)
 
     @property
+    def compat(self) -> str | None:
+        """Whose module names a script finds as well: `azureml`, or None; kept as the variable ONRECORD_COMPAT."""
+        from onrecord.script_variables import COMPAT
+
+        return self.environment_variables.get(COMPAT)
+
+    @compat.setter
+    def compat(self, whose: str | None) -> None:
+        from onrecord.script_variables import AZUREML, COMPAT
+
+        self.environment_variables.pop(COMPAT, None)
+        if whose not in (None, AZUREML):
+            from onrecord.executors.environment_errors import BadEnvironment
+
+            raise BadEnvironment(
+                f"onrecord stands in for no {whose!r}",
+                why=f"what it stands in for is {AZUREML!r}",
+                next_step='environment.compat = "azureml", or None',
+                field="compat",
+            )
+        if whose is not None:
+            self.environment_variables[COMPAT] = whose
+
+    @property
     def docker(self) -> DockerSection:
         """The container that the script runs in, where it has an image."""
         if self._docker is None:

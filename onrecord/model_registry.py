@@ -51,7 +51,8 @@ def register_from_run(workspace: Workspace, run_id: str, name: str, path: str | 
     ModelPathNotFound, BadFileName.
     """
     _checked_name(name)
-    wanted = checked_file_name((name if path is None else os.fspath(path)).rstrip("/"))
+    # As scripts write it that look at the path from their own folder.
+    wanted = checked_file_name((name if path is None else os.fspath(path)).removeprefix("./").rstrip("/"))
     if not workspace.query.run(run_id).ended:
         _take_in(workspace, run_id, wanted)
     # What the run's files are now must not be erased with it before the model refers to them.

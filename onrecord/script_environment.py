@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from onrecord.ledger.query import RunRow
 from onrecord.script_variables import (
     ATTEMPT,
+    AZUREML,
+    COMPAT,
     DATA_REFERENCE,
     EXPERIMENT,
     INTERACTIVE_RUN,
@@ -99,6 +101,10 @@ def environment_of(config: Mapping[str, Any], workspace: Workspace, row: RunRow)
     variables[RUN_ID] = row.run_id
     variables[EXPERIMENT] = row.experiment
     variables[ATTEMPT] = str(config.get("attempt", 1))
+    if variables.get(COMPAT) == AZUREML:
+        from onrecord.azureml import add_to
+
+        add_to(variables)
     return variables
 
 

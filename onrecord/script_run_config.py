@@ -137,7 +137,8 @@ class ScriptRunConfig:
 
     @compute_target.setter
     def compute_target(self, value: str | None) -> None:
-        self.run_config.target = value or "local"
+        # Azure ML takes the target itself as well as its name.
+        self.run_config.target = str(getattr(value, "name", value) or "local")
 
     @property
     def environment(self) -> Environment:

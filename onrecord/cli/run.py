@@ -30,6 +30,7 @@ from onrecord.executors.registry import INLINE, executor_named
 from onrecord.experiment import Experiment, checked_experiment_name, experiment_name_of
 from onrecord.run import Run
 from onrecord.script_run_config import ScriptRunConfig
+from onrecord.script_variables import AZUREML, COMPAT
 from onrecord.snapshot.take import Snapshot
 from onrecord.tag_names import checked_tags
 from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
@@ -66,6 +67,9 @@ from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 @click.option(
     "--retries", type=click.IntRange(0), default=0, metavar="N", help="Run it again when it fails, N times at most."
 )
+@click.option(
+    "--compat", type=click.Choice([AZUREML]), help="Let SCRIPT's imports of Azure ML's modules find onrecord."
+)
 @click.option("--timeout", type=Duration(), metavar="TIME", help="End the run after this long: 90s, 15m, 2h.")
 @click.option("-k", "--keep", multiple=True, metavar="FOLDER", help="Record this folder besides outputs and logs.")
 @click.option("--fail-if-child-fails", is_flag=True, help="Fail where a run that SCRIPT submits as its child fails.")
@@ -96,6 +100,7 @@ def command(
     memory: str | None,
     gpus: int | None,
     retries: int,
+    compat: str | None,
     timeout: float | None,
     keep: tuple[str, ...],
     fail_if_child_fails: bool,
@@ -128,6 +133,8 @@ def command(
     )
     if hosts:
         job.run_config.hosts = host_names(hosts)
+    if compat is not None:
+        job.run_config.environment_variables[COMPAT] = compat
     # Everything that can be refused is refused before a workspace is made for it.
     wanted = _tags(tags)
     _refuse_unknown(job.checked().target)

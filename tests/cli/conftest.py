@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "face"))
 sys.path.append(str(Path(__file__).parents[1] / "executors"))
 
 from face_make import clean_surroundings as clean_surroundings
+from face_make import no_open_run as no_open_run
 from face_make import onrecord, project
 
 from onrecord.cli.main import run

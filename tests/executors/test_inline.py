@@ -141,6 +141,8 @@ def test_a_process_that_dies_leaves_its_script_lost_and_its_children_ended(tmp_p
     assert os.WTERMSIG(in_another_process(lambda: InlineExecutor().start(launch))) == signal.SIGKILL
     child = int(launch.stdout.read_text())
     assert Path(f"/proc/{child}").exists()
+    # A child that was forked a moment ago holds all that its parent held, until it has become another program.
+    wait_for(lambda: isinstance(InlineExecutor().poll(launch.control), Ended))
     seen = InlineExecutor().poll(launch.control)
     assert isinstance(seen, Ended) and seen.reason == "lost"
     settled = InlineExecutor().recover(launch.control)

@@ -12,3 +12,4 @@ sys.path.append(str(Path(__file__).parents[1] / "executors"))
 sys.path.append(str(Path(__file__).parents[1] / "hosts"))
 
 from face_make import clean_surroundings as clean_surroundings
+from face_make import no_open_run as no_open_run

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from onrecord import Experiment, Run, ScriptRunConfig, Workspace
+from onrecord import Experiment, OnRecordError, Run, ScriptRunConfig, Workspace, context
 
 LONG_SECONDS = 100
 _OURS = ("ONRECORD_", "GIT_")
@@ -34,6 +35,17 @@ def clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
         monkeypatch.delenv(name)
     for name, value in wanted.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(autouse=True)
+def no_open_run(clean_surroundings: None) -> Iterator[None]:
+    """No run that a test has left open in this process is that of the next test."""
+    yield
+    sessions = sys.modules.get("onrecord.interactive_session")
+    for run in sessions.open_runs() if sessions is not None else []:
+        with contextlib.suppress(OnRecordError, OSError):
+            run.complete()
+    context._offline = None
 
 
 def project(folder: Path, files: Mapping[str, str]) -> Path:
