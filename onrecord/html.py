@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Mapping, Sequence
 
-from onrecord.cli.text import printable
+from onrecord.wording import printable
 
 _COLOURS = {
     "Completed": "#1a7f37",

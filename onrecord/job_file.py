@@ -134,7 +134,7 @@ def _environment(top: strict_yaml.Section) -> Environment | None:
     if "environment" not in top or top.is_null("environment"):
         return None
     if isinstance(top.plain("environment"), str):
-        from onrecord.cli.environment_argument import environment_named
+        from onrecord.environment_argument import environment_named
 
         given = top.text("environment") or ""
         beside = top.path.absolute().parent / given

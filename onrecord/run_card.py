@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from onrecord.cli.text import columns, counted, duration, local_time, printable, size
 from onrecord.documents import status_of
 from onrecord.html import badge, code, escape, facts, html_table
 from onrecord.ledger.arguments import parameters
 from onrecord.run_table import RunTable, curve, html_cell
 from onrecord.sparkline import text_sparkline
+from onrecord.wording import columns, counted, duration, local_time, printable, size
 
 if TYPE_CHECKING:
     from onrecord.experiment import Experiment

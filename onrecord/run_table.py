@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, overload
 
-from onrecord.cli.text import ago, columns, duration, metric, printable, shortened
 from onrecord.documents import status_of
 from onrecord.html import badge, code, escape, html_table
 from onrecord.ledger.arguments import parameters
 from onrecord.run import Run
 from onrecord.sparkline import svg_sparkline, text_sparkline
+from onrecord.wording import ago, columns, duration, metric, printable, shortened
 
 if TYPE_CHECKING:
     from onrecord.ledger.series import Standing

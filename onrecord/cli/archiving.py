@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from onrecord.cli.common import open_workspace, print_json
-from onrecord.cli.text import counted, narrate, printable
+from onrecord.wording import counted, narrate, printable
 
 if TYPE_CHECKING:
     from onrecord.experiment import Experiment

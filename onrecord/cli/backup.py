@@ -8,7 +8,7 @@ import click
 
 from onrecord.cli import exit_codes
 from onrecord.cli.common import json_option, open_workspace, print_json
-from onrecord.cli.text import counted, narrate, printable
+from onrecord.wording import counted, narrate, printable
 
 
 @click.command()

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from onrecord.cli.text import narrate, printable
+from onrecord.wording import narrate, printable
 
 _EACH_SECONDS = 0.2
 _WIDTH = 100

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from onrecord.cli.common import json_option, open_run, print_json, run_argument
-from onrecord.cli.text import counted, narrate, printable
 from onrecord.ledger.states import CANCEL_REQUESTED, TERMINAL
 from onrecord.run import Run
+from onrecord.wording import counted, narrate, printable
 
 
 @click.command()

@@ -17,7 +17,7 @@ from onrecord.cli.evidence import (
     signer_of,
     trust_options,
 )
-from onrecord.cli.text import Style
+from onrecord.wording import Style
 
 
 @click.command()

@@ -17,10 +17,10 @@ from onrecord.cli.evidence import (
     read_text,
     say_it_holds,
 )
-from onrecord.cli.text import Style, counted, narrate
 from onrecord.ledger.note import verify
 from onrecord.ledger.proof_text import parse_consistency_proof
 from onrecord.ledger.receipt import join
+from onrecord.wording import Style, counted, narrate
 
 
 @click.command()

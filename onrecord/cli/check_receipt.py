@@ -21,10 +21,10 @@ from onrecord.cli.evidence import (
     signer_of,
     trust_options,
 )
-from onrecord.cli.text import Style, counted, local_time, narrate
 from onrecord.documents import iso
 from onrecord.ledger.proof_text import parse_consistency_proof
 from onrecord.ledger.receipt import Confirmed, check
+from onrecord.wording import Style, counted, local_time, narrate
 
 
 @click.command()

@@ -15,8 +15,8 @@ from onrecord.cli.evidence import (
     signing_options,
     write_evidence,
 )
-from onrecord.cli.text import narrate
 from onrecord.ledger.checkpoint import Checkpoint, parse_checkpoint
+from onrecord.wording import narrate
 
 
 @click.command()

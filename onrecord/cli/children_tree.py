@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from onrecord.cli.text import Style, columns, duration, printable
 from onrecord.documents import status_of
 from onrecord.ledger.query import RunRow
 from onrecord.run import Run
+from onrecord.wording import Style, columns, duration, printable
 
 # Of each run so many, and so many generations; of what is left the number is told.
 _SHOWN = 10

@@ -34,7 +34,7 @@ def warn_of_changed_history(workspace: Workspace) -> None:
     Commands that write call this. They go on: a run that is refused is lost, and the checkpoint stays as it is.
     """
     from onrecord.anchors import HistoryChanged, problem_at_a_glance
-    from onrecord.cli.text import Style, printable
+    from onrecord.wording import Style, printable
 
     problem = problem_at_a_glance(workspace)
     if problem:
@@ -84,7 +84,7 @@ def rehash_option(function: Function) -> Function:
 
 def narrate_taken(taken: Snapshot) -> None:
     """Say what a snapshot left out, and what is remarkable about it."""
-    from onrecord.cli.text import narrate, printable
+    from onrecord.wording import narrate, printable
 
     for skipped in taken.skipped:
         narrate(printable(f"not in the snapshot: {skipped.path} ({skipped.reason})"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from onrecord.cli.common import complete_run, confirm, json_option, open_workspace, print_json, yes_option
-from onrecord.cli.text import counted, narrate, printable, size
+from onrecord.wording import counted, narrate, printable, size
 
 
 @click.command()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, TextIO
 
-from onrecord.cli.text import Style, columns, counted, duration, printable, shortened, size
 from onrecord.ledger.arguments import number
 from onrecord.snapshot.errors import shown
+from onrecord.wording import Style, columns, counted, duration, printable, shortened, size
 
 if TYPE_CHECKING:
     from onrecord.comparison import Comparison, Fact

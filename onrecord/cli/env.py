@@ -12,9 +12,9 @@ import click
 from onrecord.cli import exit_codes
 from onrecord.cli.common import json_option, open_workspace, print_json
 from onrecord.cli.duration import Duration
-from onrecord.cli.text import Style, ago, columns, narrate, printable, size
 from onrecord.environment import Environment
 from onrecord.executors.environment_cache import Cache, Entry
+from onrecord.wording import Style, ago, columns, narrate, printable, size
 from onrecord.workspace import Workspace
 
 _UNUSED_SECONDS = 30 * 24 * 3600.0
@@ -88,7 +88,7 @@ def show(env: str, verify: bool, as_json: bool) -> int:
 def build(env: str, as_json: bool) -> None:
     """Build an environment now, so that runs in it start at once. ENV as `onrecord run --env` takes it."""
     from onrecord.built_environment import build as build_now
-    from onrecord.cli.environment_argument import environment_named
+    from onrecord.environment_argument import environment_named
 
     workspace = open_workspace()
     environment = environment_named(env)
@@ -148,7 +148,7 @@ def _tell_pruned(removed: list[dict[str, Any]], kept: list[str], dry_run: bool, 
 
 def _found(workspace: Workspace, env: str) -> tuple[Environment | None, Entry | None]:
     from onrecord.built_environment import key_of_definition
-    from onrecord.cli.environment_argument import environment_named
+    from onrecord.environment_argument import environment_named
 
     entries = list(Cache(workspace.layout.environments).entries())
     if len(env) >= 6:

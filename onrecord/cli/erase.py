@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from onrecord.cli.common import confirm, json_option, open_run, print_json, run_argument, yes_option
-from onrecord.cli.text import counted, narrate, printable, size
+from onrecord.wording import counted, narrate, printable, size
 
 
 @click.command()

@@ -8,8 +8,8 @@ import sys
 import click
 
 from onrecord.cli.common import json_option, open_run, print_json, run_argument
-from onrecord.cli.text import Style, printable
 from onrecord.documents import event_document, iso
+from onrecord.wording import Style, printable
 
 
 @click.command()

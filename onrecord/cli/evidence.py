@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import click
 
-from onrecord.cli.text import Style, counted, narrate, printable
 from onrecord.ledger.checkpoint import Checkpoint, parse_checkpoint
 from onrecord.ledger.errors import BadEvidence
 from onrecord.ledger.note import PrivateKey, PublicKey, parse_private_key, parse_public_key
 from onrecord.ssh_signature import check_file, sign_file, signature_of
+from onrecord.wording import Style, counted, narrate, printable
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 FILE = click.Path(dir_okay=False, path_type=Path)

@@ -8,7 +8,7 @@ import click
 
 from onrecord.cli.common import complete_run, json_option, open_workspace, print_json
 from onrecord.cli.progress import progress_of
-from onrecord.cli.text import counted, narrate, printable, size
+from onrecord.wording import counted, narrate, printable, size
 
 
 @click.command()

@@ -7,9 +7,9 @@ import sys
 import click
 
 from onrecord.cli.common import complete_file, json_option, open_run, print_json, run_argument
-from onrecord.cli.text import Style, columns, local_time, narrate, printable, size
 from onrecord.documents import file_document
 from onrecord.ledger.query import FileRow
+from onrecord.wording import Style, columns, local_time, narrate, printable, size
 
 
 @click.command()

@@ -11,10 +11,10 @@ from typing import BinaryIO
 
 from onrecord.cli import exit_codes
 from onrecord.cli.build_progress import BuildProgress
-from onrecord.cli.text import Style, duration, narrate, printable
 from onrecord.ledger.query import RunRow
 from onrecord.run import Run
 from onrecord.script_output import Follower
+from onrecord.wording import Style, duration, narrate, printable
 
 
 def stream(run: Run, *, script_output_to_stderr: bool) -> int:

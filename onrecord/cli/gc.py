@@ -9,7 +9,7 @@ import click
 from onrecord.cli.common import json_option, open_workspace, print_json
 from onrecord.cli.duration import Duration
 from onrecord.cli.progress import progress_of
-from onrecord.cli.text import counted, narrate, size
+from onrecord.wording import counted, narrate, size
 
 if TYPE_CHECKING:
     from onrecord.snapshot.sweep import Swept

@@ -7,7 +7,7 @@ import sys
 import click
 
 from onrecord.cli.common import complete_file, json_option, open_run, print_json, run_argument
-from onrecord.cli.text import narrate, printable
+from onrecord.wording import narrate, printable
 
 
 @click.command()

@@ -8,7 +8,7 @@ import click
 
 from onrecord.cli.common import json_option, open_workspace, print_json
 from onrecord.cli.progress import progress_of
-from onrecord.cli.text import counted, narrate
+from onrecord.wording import counted, narrate
 
 
 @click.command("import")

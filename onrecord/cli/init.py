@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from onrecord.cli.common import json_option, print_json
-from onrecord.cli.text import narrate, printable
 from onrecord.layout import FOLDER, Layout
+from onrecord.wording import narrate, printable
 from onrecord.workspace import Workspace
 
 

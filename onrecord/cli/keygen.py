@@ -9,8 +9,8 @@ import click
 
 from onrecord.cli.common import json_option, print_json
 from onrecord.cli.evidence import FILE
-from onrecord.cli.text import narrate, printable
 from onrecord.errors import OnRecordError
+from onrecord.wording import narrate, printable
 
 
 @click.command()

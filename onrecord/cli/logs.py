@@ -8,10 +8,10 @@ from collections.abc import Callable
 import click
 
 from onrecord.cli.common import json_option, open_run, print_json, run_argument
-from onrecord.cli.text import narrate, printable
 from onrecord.run import Run
 from onrecord.run_errors import UnknownFile
 from onrecord.script_output import Follower
+from onrecord.wording import narrate, printable
 
 
 @click.command()

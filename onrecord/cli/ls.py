@@ -9,9 +9,9 @@ import click
 
 from onrecord.attempts import PROPERTY as ATTEMPT
 from onrecord.cli.common import complete_run, json_option, open_workspace, print_json, state_named
-from onrecord.cli.text import Style, ago, columns, duration, fitted, narrate, printable
 from onrecord.documents import note_document, run_document, status_of
 from onrecord.tag_names import checked_tags
+from onrecord.wording import Style, ago, columns, duration, fitted, narrate, printable
 from onrecord.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def _print_fields(workspace: Workspace, listed: _Listed, fields: _Fields, *, liv
 
 
 def _cell(kind: str, value: Any) -> str:
-    from onrecord.cli.text import local_time, metric
+    from onrecord.wording import local_time, metric
 
     if value is None:
         return "-"

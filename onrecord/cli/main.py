@@ -155,7 +155,7 @@ def _prepare_streams() -> None:
 
 
 def _tell(text: str) -> None:
-    from onrecord.cli.text import Style, printable
+    from onrecord.wording import Style, printable
 
     # An error names what it was given, and that may hold anything.
     clean = "\n".join(printable(line) for line in text.split("\n"))

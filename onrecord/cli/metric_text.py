@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from itertools import chain, groupby
 from typing import Any
 
-from onrecord.cli.text import columns, counted, metric, printable, shortened
 from onrecord.ledger.series import Standing
 from onrecord.metric_reading import SINGLE_KINDS
 from onrecord.run import Run
+from onrecord.wording import columns, counted, metric, printable, shortened
 
 _EXACT = 2.0**53
 _MOST_CHARACTERS = 40

@@ -14,11 +14,11 @@ import click
 
 from onrecord.cli.common import json_option, open_run, print_json, run_argument
 from onrecord.cli.metric_text import blocks, is_single, last_text, number
-from onrecord.cli.text import Style, columns, narrate, printable, shortened
 from onrecord.ledger.series import Standing
 from onrecord.metric_reading import SINGLE_KINDS
 from onrecord.run import Run
 from onrecord.run_errors import NothingKnown
+from onrecord.wording import Style, columns, narrate, printable, shortened
 
 _LONGEST_NAME = 40
 

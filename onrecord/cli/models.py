@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from onrecord.cli.common import confirm, json_option, open_run, open_workspace, print_json, run_argument, yes_option
-from onrecord.cli.text import Style, ago, columns, counted, local_time, narrate, printable, size
+from onrecord.wording import Style, ago, columns, counted, local_time, narrate, printable, size
 
 if TYPE_CHECKING:
     from onrecord.ledger.models import ModelRow

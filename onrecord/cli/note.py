@@ -7,8 +7,8 @@ import sys
 import click
 
 from onrecord.cli.common import json_option, open_run, print_json, run_argument
-from onrecord.cli.text import Style, local_time, narrate, printable
 from onrecord.documents import note_document
+from onrecord.wording import Style, local_time, narrate, printable
 
 
 @click.command()

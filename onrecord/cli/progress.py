@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from onrecord.cli.text import counted, size
+from onrecord.wording import counted, size
 
 if TYPE_CHECKING:
     from rich.progress import Progress, Task

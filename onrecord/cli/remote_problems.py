@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from onrecord.cli import exit_codes
 from onrecord.cli.common import print_json
-from onrecord.cli.text import counted, narrate, printable, size
+from onrecord.wording import counted, narrate, printable, size
 
 if TYPE_CHECKING:
     from onrecord.snapshot.errors import RemoteError

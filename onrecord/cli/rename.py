@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from onrecord.cli.common import json_option, open_run, print_json, run_argument
-from onrecord.cli.text import narrate, printable
+from onrecord.wording import narrate, printable
 
 
 @click.command()

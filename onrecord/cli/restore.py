@@ -9,8 +9,8 @@ import click
 
 from onrecord.cli.common import complete_run, json_option, open_workspace, print_json
 from onrecord.cli.progress import files_progress_of
-from onrecord.cli.text import counted, narrate, printable
 from onrecord.errors import OnRecordError
+from onrecord.wording import counted, narrate, printable
 from onrecord.workspace import Workspace
 
 

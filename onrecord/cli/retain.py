@@ -9,7 +9,7 @@ import click
 
 from onrecord.cli.common import confirm, json_option, open_workspace, print_json, state_named, yes_option
 from onrecord.cli.duration import Duration
-from onrecord.cli.text import ago, columns, counted, narrate, printable, size
+from onrecord.wording import ago, columns, counted, narrate, printable, size
 
 if TYPE_CHECKING:
     from onrecord.ledger.query import RunRow

@@ -19,13 +19,12 @@ from onrecord.cli.common import (
     warn_of_changed_history,
 )
 from onrecord.cli.duration import Duration
-from onrecord.cli.environment_argument import environment_named
 from onrecord.cli.foreground import conclude, stream_attempts
 from onrecord.cli.progress import files_progress_of
 from onrecord.cli.run_job import RunCommand, apply, distribution, host_names, job_of, resources
-from onrecord.cli.text import counted, narrate, printable, size
 from onrecord.compute_target import target_named
 from onrecord.documents import run_document
+from onrecord.environment_argument import environment_named
 from onrecord.executors.registry import INLINE, executor_named
 from onrecord.experiment import Experiment, checked_experiment_name, experiment_name_of
 from onrecord.run import Run
@@ -33,6 +32,7 @@ from onrecord.script_run_config import ScriptRunConfig
 from onrecord.script_variables import AZUREML, COMPAT
 from onrecord.snapshot.take import Snapshot
 from onrecord.tag_names import checked_tags
+from onrecord.wording import counted, narrate, printable, size
 from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from onrecord.cli.text import narrate, printable
 from onrecord.distributed import Distribution, MpiConfiguration, PyTorchConfiguration, TensorflowConfiguration
 from onrecord.resources import Resources
 from onrecord.script_run_config import ScriptRunConfig
+from onrecord.wording import narrate, printable
 
 _IS_COMMAND = "onrecord.command"
 

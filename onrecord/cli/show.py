@@ -10,13 +10,13 @@ import click
 from onrecord.cli.children_tree import print_children
 from onrecord.cli.common import json_option, open_run, print_json, run_argument
 from onrecord.cli.metric_text import last_text
-from onrecord.cli.text import Style, duration, local_time, printable, size
 from onrecord.documents import note_document, run_document, status_of
 from onrecord.ledger.errors import UnknownRun
 from onrecord.ledger.events import PayloadErased, RunImported
 from onrecord.ledger.series import Standing
 from onrecord.resource_summary import resource_document
 from onrecord.run import Run
+from onrecord.wording import Style, duration, local_time, printable, size
 
 
 @click.command()

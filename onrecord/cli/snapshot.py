@@ -15,7 +15,7 @@ from onrecord.cli.common import (
     rehash_option,
 )
 from onrecord.cli.progress import files_progress_of
-from onrecord.cli.text import counted, narrate, size
+from onrecord.wording import counted, narrate, size
 
 
 @click.command()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from onrecord.cli.common import json_option, open_run, print_json, run_argument
-from onrecord.cli.text import printable
 from onrecord.tag_names import checked_tags
+from onrecord.wording import printable
 
 
 @click.command()

@@ -7,9 +7,9 @@ from collections import Counter
 import click
 
 from onrecord.cli.common import json_option, open_workspace, print_json
-from onrecord.cli.text import columns, narrate, printable
 from onrecord.compute_target import ComputeTarget, targets_of
 from onrecord.ledger.states import QUEUED
+from onrecord.wording import columns, narrate, printable
 
 
 @click.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from onrecord.cli.common import complete_run, open_workspace
-from onrecord.cli.text import counted, narrate, printable
+from onrecord.wording import counted, narrate, printable
 
 
 @click.command()

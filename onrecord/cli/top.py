@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onrecord.cli.common import json_option, open_workspace, print_json
-from onrecord.cli.text import Style, columns, duration, narrate, printable, shortened, size
 from onrecord.run_activity import Activity, ActivityWatch
+from onrecord.wording import Style, columns, duration, narrate, printable, shortened, size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -12,7 +12,7 @@ from onrecord.anchors import NotKept
 from onrecord.cli import exit_codes
 from onrecord.cli.common import json_option, open_workspace, print_json
 from onrecord.cli.progress import progress_of
-from onrecord.cli.text import Style, counted, narrate, printable
+from onrecord.wording import Style, counted, narrate, printable
 
 if TYPE_CHECKING:
     from onrecord.verification import Verification

@@ -17,10 +17,10 @@ import pytest
 from face_make import clean_environment, onrecord, project, run_to_end
 
 from onrecord import Workspace
-from onrecord.cli.text import counted, shortened
 from onrecord.ledger.errors import LedgerFull
 from onrecord.patience import WAITING, patiently
 from onrecord.verification import verify
+from onrecord.wording import counted, shortened
 
 Command = Callable[..., Any]
 

@@ -252,7 +252,7 @@ def test_gpus_are_asked_for_as_each_engine_wants_it() -> None:
     ],
 )
 def test_an_image_is_told_from_everything_else(given: str, image: str) -> None:
-    from onrecord.cli.environment_argument import environment_named
+    from onrecord.environment_argument import environment_named
 
     environment = environment_named(given)
     assert environment is not None
@@ -261,7 +261,7 @@ def test_an_image_is_told_from_everything_else(given: str, image: str) -> None:
 
 
 def test_what_is_no_image_for_sure_is_told_how_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from onrecord.cli.environment_argument import environment_named
+    from onrecord.environment_argument import environment_named
 
     workspace = Workspace.create(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -276,7 +276,7 @@ def test_what_is_no_image_for_sure_is_told_how_to_be_one(tmp_path: Path, monkeyp
 
 
 def test_a_dockerfile_and_a_folder_with_one_are_built_from(tmp_path: Path) -> None:
-    from onrecord.cli.environment_argument import environment_named
+    from onrecord.environment_argument import environment_named
 
     project(tmp_path, {"a/Dockerfile": "FROM x\nCOPY y /y\n", "b/Containerfile": "FROM x\n", "b/bin/python": ""})
     folder = environment_named(str(tmp_path / "a"))
