@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
-
 from onrecord.ledger import chunk
 from onrecord.ledger.errors import BadEvent
+from onrecord.ledger.event import field_names
 from onrecord.ledger.events import REGISTRY, AnyEvent, Erased, Event, RunMetrics, Unknown
 from onrecord.ledger.parsing import parsed
 from onrecord.ledger.shapes import Reader, misfit, reader_from_json
@@ -110,17 +109,7 @@ def as_document(event: AnyEvent) -> dict[str, Any]:
             "points": sum(len(series.values) for series in event.series),
             "names": sorted({series.name for series in event.series}),
         }
-    return {name: getattr(event, name) for name in _field_names(type(event))}
-
-
-_names: dict[type[Event], tuple[str, ...]] = {}
-
-
-def _field_names(kind: type[Event]) -> tuple[str, ...]:
-    names = _names.get(kind)
-    if names is None:
-        names = _names[kind] = tuple(field.name for field in attrs.fields(kind))
-    return names
+    return {name: getattr(event, name) for name in field_names(type(event))}
 
 
 def _build(kind: type[Event], fields: dict[str, Any], payload: bytes) -> AnyEvent:

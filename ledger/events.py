@@ -10,26 +10,15 @@ pure function from the stored fields of version n to those of n + 1, and what wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import attrs
 
-Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+from onrecord.ledger.event import Event as Event
 
 
-@attrs.frozen(kw_only=True)
-class Event:
-    """Base of all facts; fields hold only what JSON spells exactly (text, whole and finite numbers, lists)."""
-
-    type: ClassVar[str]
-    version: ClassVar[int] = 1
-    # By the version that it reads; one for each version below this class's own.
-    upcasters: ClassVar[Mapping[int, Upcaster]] = {}
-    durable: ClassVar[bool] = True
-
-
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunSubmitted(Event):
     """A run exists: what is to run, from which snapshot, with what tags and properties from the start."""
 
@@ -47,7 +36,7 @@ class RunSubmitted(Event):
     parent: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunQueued(Event):
     """The run waits for room on its compute target."""
 
@@ -55,7 +44,7 @@ class RunQueued(Event):
     reason: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunPreparing(Event):
     """The working copy and the environment are being made."""
 
@@ -64,7 +53,7 @@ class RunPreparing(Event):
     attempt: int = 1
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunPlaced(Event):
     """What the run was given of its target: the numbers of its GPUs."""
 
@@ -72,7 +61,7 @@ class RunPlaced(Event):
     gpus: list[int]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunRunning(Event):
     """The script runs: `pid` with its start in clock ticks since boot `boot_id`, `started_at` in microseconds."""
 
@@ -84,7 +73,7 @@ class RunRunning(Event):
     started_at: int | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class CancelRequested(Event):
     """Someone asked for the run to end."""
 
@@ -92,7 +81,7 @@ class CancelRequested(Event):
     by: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunFinalizing(Event):
     """The script has ended and how; its outputs are being captured. Times in microseconds since the epoch."""
 
@@ -104,7 +93,7 @@ class RunFinalizing(Event):
     survivors_ended: int = 0
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunCompleted(Event):
     """The script ended with exit code 0."""
 
@@ -113,7 +102,7 @@ class RunCompleted(Event):
     warnings: list[str] = attrs.field(factory=list)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunFailed(Event):
     """The run ended badly. `error` has `code` and `message`, and `details` where there are any."""
 
@@ -124,7 +113,7 @@ class RunFailed(Event):
     warnings: list[str] = attrs.field(factory=list)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunCanceled(Event):
     """The run was ended on request or by its time limit (`reason`: requested, time_limit)."""
 
@@ -136,7 +125,7 @@ class RunCanceled(Event):
     warnings: list[str] = attrs.field(factory=list)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class FailureNoted(Event):
     """The script says of itself that it failed: `error` as of a failed run. Exit code 0 does not make up for it."""
 
@@ -144,14 +133,14 @@ class FailureNoted(Event):
     error: dict[str, str]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class CompletionNoted(Event):
     """The script says of itself that it has done its work; its exit code decides all the same."""
 
     type: ClassVar[str] = "run.completion_noted"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class SnapshotTaken(Event):
     """The source of a run that was submitted without one; a run has one source, the first that was taken."""
 
@@ -160,7 +149,7 @@ class SnapshotTaken(Event):
     snapshot: dict[str, int] = attrs.field(factory=dict)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunSealed(Event):
     """The run's events so far: how many, and their Merkle root (64 hex digits, RFC 6962 over their leaves)."""
 
@@ -169,7 +158,7 @@ class RunSealed(Event):
     root: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunTagged(Event):
     """Tags set to new values, and tags removed."""
 
@@ -178,7 +167,7 @@ class RunTagged(Event):
     removed: list[str] = attrs.field(factory=list)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunRenamed(Event):
     """The run has another display name; an empty one is that of its experiment with its number."""
 
@@ -186,7 +175,7 @@ class RunRenamed(Event):
     name: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunDescribed(Event):
     """The run's description, in place of an earlier one."""
 
@@ -194,7 +183,7 @@ class RunDescribed(Event):
     description: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunNoted(Event):
     """A note about the run, and who wrote it."""
 
@@ -203,7 +192,7 @@ class RunNoted(Event):
     by: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunArchived(Event):
     """The run is left out of lists that do not ask for archived ones."""
 
@@ -211,7 +200,7 @@ class RunArchived(Event):
     by: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunReactivated(Event):
     """The run is in every list again."""
 
@@ -219,7 +208,7 @@ class RunReactivated(Event):
     by: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PropertiesAdded(Event):
     """Properties: each name is written once and never changed."""
 
@@ -227,7 +216,7 @@ class PropertiesAdded(Event):
     properties: dict[str, str]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class FileRecorded(Event):
     """A file of the run: its content is the object `digest` (64 hex digits), `size` in bytes."""
 
@@ -239,7 +228,7 @@ class FileRecorded(Event):
     bytes_stored: int = 0
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class FileUploaded(Event):
     """A file that was given to the run under a name: its content is the object `digest` (64 hex digits).
 
@@ -253,7 +242,7 @@ class FileUploaded(Event):
     bytes_stored: int = 0
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class FileRemoved(Event):
     """A file that was recorded is not in the run's folder any more; its contents so far stay in the history."""
 
@@ -262,7 +251,7 @@ class FileRemoved(Event):
     name: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class WorkingCopyReleased(Event):
     """All files of the run are on record, and its folder gives up large ones that the objects hold: how many, bytes.
 
@@ -297,7 +286,7 @@ class Series:
     ranks: Sequence[int] | None = attrs.field(default=None, eq=_as_list)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunMetrics(Event):
     """A chunk of logged points; the bytes `spool_start` to `spool_end` of the run's spool, nothing twice."""
 
@@ -309,7 +298,7 @@ class RunMetrics(Event):
     spool_end: int = 0
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunResources(Event):
     """What the run's processes used, one item of every list a look: `times` in microseconds since the epoch.
 
@@ -333,7 +322,7 @@ class RunResources(Event):
     largest_process_bytes: int | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PayloadErased(Event):
     """The run's events `versions` have lost their payloads by now; `files`: its files and its source too.
 
@@ -351,7 +340,7 @@ class PayloadErased(Event):
     numbers: dict[str, int] = attrs.field(factory=dict)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunImported(Event):
     """The run's events so far came from the ledger `origin`, where their `seq` were `seqs`.
 
@@ -364,7 +353,7 @@ class RunImported(Event):
     root: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RunEvidence(Event):
     """What another ledger said of the run, as it came: `kind` receipt."""
 
@@ -373,7 +362,7 @@ class RunEvidence(Event):
     text: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class EnvironmentRegistered(Event):
     """Version `number` (from 1) of the environment `name`, as it was defined; of no run, see `environments`."""
 
@@ -384,7 +373,7 @@ class EnvironmentRegistered(Event):
     by: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class ExperimentArchived(Event):
     """The runs so far of an experiment are left out of lists, until it has a new one; of no run, see `experiments`."""
 
@@ -393,7 +382,7 @@ class ExperimentArchived(Event):
     by: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class ExperimentReactivated(Event):
     """The runs of an experiment are in every list again."""
 
@@ -402,7 +391,7 @@ class ExperimentReactivated(Event):
     by: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class ExperimentTagged(Event):
     """Tags of an experiment set to new values, and tags removed."""
 
@@ -412,7 +401,7 @@ class ExperimentTagged(Event):
     removed: list[str] = attrs.field(factory=list)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class ModelRegistered(Event):
     """Version `number` (from 1) of the model `name`; of no run, see `models`.
 
@@ -435,7 +424,7 @@ class ModelRegistered(Event):
     by: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class ModelChanged(Event):
     """What is said of a version of a model: tags set and removed, properties added, a description of None stays."""
 
@@ -448,7 +437,7 @@ class ModelChanged(Event):
     description: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class ModelDeleted(Event):
     """A version of a model is no longer to be had; its number is not given again, and files of a run stay there."""
 

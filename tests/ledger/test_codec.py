@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 import json
+import operator
+import pickle
 import typing
 from typing import Any
 
@@ -15,6 +17,7 @@ from make_ledger import file, submitted
 
 from onrecord.ledger.codec import _decoded, as_document, decode, encode
 from onrecord.ledger.errors import BadEvent
+from onrecord.ledger.event import field_names
 from onrecord.ledger.events import REGISTRY, Erased, Event, RunMetrics, RunTagged, Unknown
 
 # Also the low surrogates in which Python spells the bytes of a file name that is not UTF-8.
@@ -50,6 +53,37 @@ def _events(kind: type[Event]) -> st.SearchStrategy[Event]:
 
 
 json_events = st.one_of([_events(kind) for kind in REGISTRY.values() if kind is not RunMetrics])
+
+
+@given(json_events, json_events)
+def test_events_are_values_as_attrs_makes_them(one: Event, other: Event) -> None:
+    def made_by_attrs(event: Event) -> Any:
+        return attrs.make_class(type(event).__name__, list(field_names(type(event))), frozen=True)(**values(event))
+
+    def values(event: Event) -> dict[str, Any]:
+        return {name: getattr(event, name) for name in field_names(type(event))}
+
+    assert repr(one) == repr(made_by_attrs(one))
+    again = pickle.loads(pickle.dumps(one))  # noqa: S301
+    assert again == one
+    assert not operator.ne(again, one)
+    assert (one == other) == (type(one) is type(other) and values(one) == values(other))
+    assert one != made_by_attrs(one)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        one.anything = 1  # type: ignore[attr-defined]
+
+
+def test_equal_events_have_one_hash_and_those_that_hold_lists_have_none() -> None:
+    assert len({file(), attrs.evolve(file()), attrs.evolve(file(), size=7)}) == 2
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(submitted())
+
+
+def test_an_event_that_holds_itself_can_be_shown() -> None:
+    config: dict[str, Any] = {}
+    event = attrs.evolve(submitted(), config=config)
+    config["itself"] = event
+    assert "config={'itself': ...}" in repr(event)
 
 
 @given(json_events)

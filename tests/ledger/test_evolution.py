@@ -10,7 +10,8 @@ from make_ledger import finished_run, run_id, submitted, tables
 
 from onrecord.ledger.audit import audit
 from onrecord.ledger.codec import decode, encode
-from onrecord.ledger.events import REGISTRY, RunMetrics, RunTagged, Unknown, Upcaster
+from onrecord.ledger.event import Upcaster
+from onrecord.ledger.events import REGISTRY, RunMetrics, RunTagged, Unknown
 from onrecord.ledger.journal import Journal
 from onrecord.ledger.query import Query
 
