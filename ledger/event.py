@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from reprlib import recursive_repr
 from typing import Any, ClassVar
 
@@ -37,7 +36,12 @@ class Event:
         return f"{self.__class__.__qualname__}({fields})"
 
 
-@cache
+_names: dict[type[Event], tuple[str, ...]] = {}
+
+
 def field_names(kind: type[Event]) -> tuple[str, ...]:
     """The names of the fields of a class of events, in the order in which it declares them."""
-    return tuple(field.name for field in attrs.fields(kind))
+    names = _names.get(kind)
+    if names is None:
+        names = _names[kind] = tuple(field.name for field in attrs.fields(kind))
+    return names
