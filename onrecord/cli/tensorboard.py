@@ -38,12 +38,13 @@ def command(
         written = export_to_tensorboard(found, export_to)
         narrate(printable(f"wrote {counted(len(written), 'event file')} below {export_to}"))
         return
-    with Tensorboard(found, logdir, port, host=host) as board:
-        narrate(printable(f"{counted(len(found), 'run')} in {board.local_root}; Ctrl-C ends it"))
-        if browser:
-            click.launch(board.address)
-        try:
+    try:
+        with Tensorboard(found, logdir, port, host=host) as board:
+            narrate(printable(f"{counted(len(found), 'run')} in {board.local_root}; Ctrl-C ends it"))
+            if browser:
+                click.launch(board.address)
             while board.is_alive():
                 time.sleep(0.5)
-        except KeyboardInterrupt:
-            return
+    except KeyboardInterrupt:
+        # Also one that comes while it starts: what was begun is ended when this process is.
+        return

@@ -27,7 +27,7 @@ def test_the_server_runs_until_it_is_interrupted(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
-    assert b"Ctrl-C ends it" in said and b"Traceback" not in said
+    assert b"Traceback" not in said
 
 
 def test_export_writes_event_files_of_the_runs_that_are_named(command: Command, tmp_path: Path) -> None:
