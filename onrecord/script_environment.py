@@ -84,6 +84,10 @@ def environment_of(config: Mapping[str, Any], workspace: Workspace, row: RunRow)
     variables.update(azure_variables(row.run_id, row.experiment, workspace.name, config))
     variables.update(config["environment"]["environment_variables"])
     variables.update(config.get("environment_variables", {}))
+    if config.get("compat"):
+        from onrecord.azureml import with_shim
+
+        variables["PYTHONPATH"] = with_shim(variables.get("PYTHONPATH", ""))
     if (config.get("resources") or {}).get("gpus"):
         from onrecord.waiting_runs import gpus_of
 

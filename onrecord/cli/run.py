@@ -7,6 +7,7 @@ import sys
 from contextlib import ExitStack, nullcontext, redirect_stdout
 from pathlib import Path
 
+import attrs
 import click
 
 from onrecord.cli import exit_codes
@@ -47,6 +48,11 @@ from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
     " an environment (default: this interpreter).",
 )
 @click.option(
+    "--compat",
+    type=click.Choice(["azureml"]),
+    help="For scripts that import azureml.core: onrecord stands in for it.",
+)
+@click.option(
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -83,6 +89,7 @@ def command(
     name: str,
     tags: tuple[str, ...],
     env: str | None,
+    compat: str | None,
     config: Path | None,
     shell_text: str | None,
     resume_from: str | None,
@@ -126,6 +133,8 @@ def command(
         resume_from=resume_from,
         default_excludes=None if default_excludes else False,
     )
+    if compat is not None:
+        job.environment = attrs.evolve(job.environment, compat=compat)
     if hosts:
         job.run_config.hosts = host_names(hosts)
     # Everything that can be refused is refused before a workspace is made for it.
