@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -116,6 +115,8 @@ def test_a_script_with_compat_runs_unchanged_and_its_metrics_are_on_record(tmp_p
     assert run.get_environment().compat == "azureml"
     assert "outputs/model.txt" in run.get_file_names()
     assert run.get_warnings() == []
+    model = run.register_model("ridge", "outputs/model.txt")
+    assert (model.id, model.url) == ("ridge:1", "aml://asset/ridge:1")
 
 
 def test_a_script_without_compat_is_told_of_it(tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ if __name__ == "__main__":
 """
     project(tmp_path, {"train.py": source})
     Workspace.create(tmp_path)
-    done = by_hand(tmp_path, "train.py", "--fast")
+    done = by_hand(tmp_path, "train.py", "--fast", ONRECORD_OFFLINE="record")
     assert (done.returncode, done.stdout) == (4, "[1, 2]\n"), done.stderr
     run = Workspace(tmp_path).get_run("@last")
     assert run.get_metrics() == {"words": "--fast", "worker": [1, 2]}
@@ -355,7 +356,7 @@ def test_the_wheel_has_the_folder_for_the_path(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-m", "build", "--wheel", "-o", tmp_path, root], check=True, capture_output=True)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    assert os.path.join("onrecord", "azureml", "path", "azureml", "__init__.py") in names
+    assert "onrecord/azureml/path/azureml/__init__.py" in names
 
 
 def test_the_run_that_a_script_sees_is_the_run_of_onrecord(tmp_path: Path) -> None:
