@@ -1,144 +1,260 @@
-"""Scripts and notebooks of Azure ML's public repository MachineLearningNotebooks, unmodified, from a checkout of yours.
+"""Scripts and notebooks of Azure's public MachineLearningNotebooks, unmodified, under `compat=azureml` and by hand.
 
-    git clone https://github.com/Azure/MachineLearningNotebooks && git -C MachineLearningNotebooks checkout 9fe459be
-    python benchmarks/azure_notebooks.py MachineLearningNotebooks
+    python benchmarks/azure_notebooks.py CHECKOUT [--python INTERPRETER]
 
-Each training script is run twice: under onrecord with `--compat azureml`, and by hand with an `azureml` that only
-writes down what is logged. One JSON line a script says whether both logged the same. Of each notebook the code cells
-are run as one script by `python -m onrecord.azureml`, without those that need Docker. scikit-learn and matplotlib are
-needed.
+CHECKOUT: a folder with the repository's files (state of September 2020); nothing of it is kept. Each script runs
+twice: by hand, with a stub for `azureml` that writes down what is logged, and by `onrecord run --compat azureml`.
+The table says how both ended and whether the metrics are the same. Data is synthetic, of the form that the script
+reads. Names that numpy has dropped since 2020 (`np.float`, `np.str`) fail the same way on both sides, so that each
+script is run a second time with these names put back. INTERPRETER has onrecord, and what the scripts import
+(default: the one that runs this).
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import os
+import random
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from onrecord import Workspace
-
-HOWTO = "how-to-use-azureml"
-SKLEARN = f"{HOWTO}/ml-frameworks/scikit-learn/train-hyperparameter-tune-deploy-with-sklearn"
-SCRIPTS = {
-    f"{HOWTO}/training/train-on-local/train.py": [],
-    f"{HOWTO}/track-and-monitor-experiments/manage-runs/hello.py": [],
-    f"{HOWTO}/track-and-monitor-experiments/manage-runs/hello_with_children.py": [],
-    f"{HOWTO}/track-and-monitor-experiments/manage-runs/hello_with_delay.py": [],
-    f"{HOWTO}/ml-frameworks/scikit-learn/train-hyperparameter-tune-deploy-with-sklearn/train_iris.py": [
-        "--kernel",
-        "rbf",
-    ],
-}
-NOTEBOOKS = (
-    f"{HOWTO}/training/train-on-local/train-on-local.ipynb",
-    f"{HOWTO}/track-and-monitor-experiments/manage-runs/manage-runs.ipynb",
-)
-# Instead of the real one: what is logged, as a line of a file.
 STUB = """
-import json, os, sys, types
-def note(name, value):
-    value = value.item() if hasattr(value, "item") else value
-    with open(os.environ["LOGGED"], "a") as out:
-        out.write(json.dumps([name, value]) + "\\n")
+import json, os
 class Run:
+    def __init__(self, name=""): self.name = name
     @staticmethod
-    def get_context(*args, **kwargs): return Run()
-    def log(self, name, value, *args, **kwargs): note(name, value)
-    def create_children(self, count=None, **kwargs): return [Child() for _ in range(count)]
-    def __getattr__(self, name): return lambda *args, **kwargs: None
-class Child(Run):
-    def log(self, name, value, *args, **kwargs): note("child " + name, value)
-for name in ("core", "core.run"):
-    module = sys.modules["azureml." + name] = types.ModuleType("azureml." + name)
-    module.Run = Run
-__path__ = []
+    def get_context(allow_offline=True): return Run()
+    def log(self, name, value, description="", step=None):
+        with open(os.environ["STUB_FILE"], "a") as file:
+            file.write(json.dumps([self.name, name, getattr(value, "item", lambda: value)()]) + "\\n")
+    def log_image(self, name, path=None, plot=None, description=""): self.log(name, "a picture")
+    def create_children(self, count): return [Run(f"{self.name}/{number}") for number in range(count)]
+    def complete(self): pass
 """
+SITE = """
+import os, random
+if os.environ.get("OLD_NUMPY"):
+    import numpy
+    numpy.float, numpy.str = float, str
+    numpy.random.seed(0)
+    random.seed(0)
+    if os.environ.get("KERAS_BACKEND"):
+        import torch
+        torch.manual_seed(0)
+"""
+ML = "how-to-use-azureml/ml-frameworks"
+DEPLOY = "train-hyperparameter-tune-deploy-with"
+MNIST = "tutorials/image-classification-mnist-data"
 
 
-def by_hand(folder: Path, script: str, arguments: list[str]) -> tuple[int, dict[str, list[Any]]]:
-    """Exit code and what was logged, of the script as it is started by hand."""
-    stub, logged = folder / "stub", folder / "logged"
-    (stub / "azureml").mkdir(parents=True)
-    (stub / "azureml" / "__init__.py").write_text(STUB)
-    variables = {**os.environ, "PYTHONPATH": str(stub), "LOGGED": str(logged)}
-    done = subprocess.run(
-        [sys.executable, script, *arguments], cwd=folder / "hand", env=variables, capture_output=True, check=False
-    )
-    metrics: dict[str, list[Any]] = {}
-    for line in logged.read_text().splitlines() if logged.exists() else []:
-        name, value = json.loads(line)
-        metrics.setdefault(name, []).append(value)
-    return done.returncode, metrics
+class Case(NamedTuple):
+    """A script in a folder of the repository, what it is given; `cell`: it is written by a cell of this notebook."""
+
+    folder: str
+    script: str
+    arguments: tuple[str, ...] = ()
+    cell: str = ""
 
 
-def under_onrecord(folder: Path, script: str, arguments: list[str]) -> tuple[int, dict[str, list[Any]], str]:
-    """The same of the script as a run, and the last line that it said."""
-    words = [sys.executable, "-m", "onrecord", "run", "--compat", "azureml", script, *arguments]
-    done = subprocess.run(words, cwd=folder / "run", capture_output=True, text=True, check=False)
-    run = Workspace(folder / "run").get_run("@last")
-    run = run.parent or run
-    metrics = {name: value if isinstance(value, list) else [value] for name, value in run.get_metrics().items()}
-    for child in reversed(list(run.get_children())):
-        for name, value in child.get_metrics().items():
-            metrics.setdefault(f"child {name}", []).append(value)
-    said = [line for line in done.stderr.splitlines() if "Error" in line]
-    return done.returncode, metrics, said[-1] if said else ""
+CASES = (
+    Case("how-to-use-azureml/training/train-on-local", "train.py"),
+    Case("how-to-use-azureml/track-and-monitor-experiments/manage-runs", "hello.py"),
+    Case("how-to-use-azureml/track-and-monitor-experiments/manage-runs", "hello_with_children.py"),
+    Case("how-to-use-azureml/track-and-monitor-experiments/manage-runs", "hello_with_delay.py"),
+    Case(f"{ML}/scikit-learn/{DEPLOY}-sklearn", "train_iris.py", ("--kernel", "rbf", "--penalty", "0.5")),
+    Case(f"{ML}/keras/{DEPLOY}-keras", "keras_mnist.py", ("--data-folder", "DATA")),
+    Case(f"{ML}/pytorch/{DEPLOY}-pytorch", "pytorch_train.py", ("--num_epochs", "1", "--output_dir", "outputs")),
+    Case(f"{ML}/tensorflow/{DEPLOY}-tensorflow", "tf_mnist.py", ("--data-folder", "DATA")),
+    Case(MNIST, "train.py", ("--data-folder", "DATA"), "img-classification-part1-training.ipynb"),
+)
+# The cells of a notebook that are run: those before the first of these words, and those after the last of them.
+NOTEBOOKS = (
+    ("how-to-use-azureml/training/train-on-local", "train-on-local.ipynb", ("system-managed-env", "run.get_metrics()")),
+    ("how-to-use-azureml/track-and-monitor-experiments/manage-runs", "manage-runs.ipynb", ()),
+)
 
 
-def compare(checkout: Path, script: str, arguments: list[str]) -> None:
-    """One script, both ways."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for way in ("hand", "run"):
-            shutil.copytree((checkout / script).parent, folder / way)
-        code, logged = by_hand(folder, Path(script).name, arguments)
-        run_code, metrics, said = under_onrecord(folder, Path(script).name, arguments)
-        same = code == run_code and metrics == logged
-        print(json.dumps({"script": script, "by_hand": code, "under_onrecord": run_code, "same": same,
-                          "values": sum(map(len, logged.values())), "said": said}), flush=True)  # fmt: skip
+class Ended(NamedTuple):
+    """The last line on stderr, and {run: {metric: values}}, the run of the script itself under ""."""
 
-
-def notebook(checkout: Path, path: str) -> None:
-    """The code of one notebook."""
-    code = []
-    for cell in json.loads((checkout / path).read_text())["cells"]:
-        source = "".join(cell["source"])
-        if cell["cell_type"] != "code" or source.startswith("%%"):
-            continue
-        if "docker" in source:
-            continue
-        code += [line for line in source.splitlines() if not line.lstrip().startswith(("!", "%"))]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "notebook"
-        shutil.copytree((checkout / path).parent, folder)
-        Workspace.create(folder)
-        (folder / "cells.py").write_text("\n".join(code) + "\n")
-        words = [sys.executable, "-m", "onrecord.azureml", "cells.py"]
-        variables = {**os.environ, "MPLBACKEND": "Agg"}
-        done = subprocess.run(words, cwd=folder, env=variables, capture_output=True, text=True, check=False)
-        for run in Workspace(folder).runs():
-            run.wait_for_completion(raise_on_error=False)
-        runs = [run.get_status() for run in Workspace(folder).runs()]
-        errors = [run.get_details()["error"]["message"] for run in Workspace(folder).runs("status = Failed")]
-        print(json.dumps({"notebook": path, "exit_code": done.returncode, "runs": runs,
-                          "errors": errors, "said": done.stderr.strip().splitlines()[-1:]}), flush=True)  # fmt: skip
+    code: int
+    last: str
+    metrics: dict[str, dict[str, list[Any]]]
 
 
 def main() -> None:
-    """Run all of them."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Print a line a script and a line a notebook; exit code 1 where the two sides differ."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkout", type=Path)
-    checkout = parser.parse_args().checkout
-    for script, arguments in SCRIPTS.items():
-        compare(checkout, script, arguments)
-    for path in NOTEBOOKS:
-        notebook(checkout, path)
+    parser.add_argument("--python", default=sys.executable)
+    given = parser.parse_args()
+    good = True
+    with tempfile.TemporaryDirectory(prefix="azure-notebooks-") as name:
+        top = Path(name)
+        write_stub(top)
+        write_mnist(top / "data")
+        for case in CASES:
+            for old_numpy in (False, True):
+                good = compare(given.python, given.checkout, case, top, old_numpy) and good
+        for folder, notebook, words in NOTEBOOKS:
+            good = run_notebook(given.python, given.checkout / folder, notebook, words, top) and good
+    sys.exit(not good)
+
+
+def compare(python: str, checkout: Path, case: Case, top: Path, old_numpy: bool) -> bool:
+    """Run a script on both sides and say what came of it."""
+    arguments = [str(top / "data") if word == "DATA" else word for word in case.arguments]
+    variables = {**os.environ, **({"OLD_NUMPY": "1"} if old_numpy else {})}
+    if "torch" in case.script or "keras" in case.script:
+        variables["KERAS_BACKEND"] = "torch"
+    hand = by_hand(python, scripts(checkout, case, top), case.script, arguments, top, variables)
+    kept = recorded(python, scripts(checkout, case, top), case.script, arguments, top, variables)
+    same = hand == kept
+    count = sum(len(values) for metrics in hand.metrics.values() for values in metrics.values())
+    told = f"{count} values" if not hand.code else hand.last[:70]
+    print(f"{case.script:24} {'names put back' if old_numpy else 'as it is':15} {hand.code:>3} {kept.code:>3}"
+          f"  {'same' if same else 'DIFFERENT'}  {told}", flush=True)  # fmt: skip
+    if not same:
+        print("   by hand:", hand, "\n   recorded:", kept)
+    return same
+
+
+def scripts(checkout: Path, case: Case, top: Path) -> Path:
+    """A new folder with the Python files of a case."""
+    folder = Path(tempfile.mkdtemp(dir=top))
+    for path in (checkout / case.folder).glob("*.py"):
+        shutil.copy(path, folder)
+    if case.cell:
+        cells = code_cells(checkout / case.folder / case.cell)
+        text = next(cell for cell in cells if cell.startswith("%%writefile") and case.script in cell.split("\n")[0])
+        (folder / case.script).write_text(text.partition("\n")[2])
+    return folder
+
+
+def by_hand(
+    python: str, folder: Path, script: str, arguments: list[str], top: Path, variables: dict[str, str]
+) -> Ended:
+    """`python SCRIPT` with the stub."""
+    file = folder.with_suffix(".stub")
+    file.touch()
+    path = os.pathsep.join([str(top / "stub"), str(top / "site"), variables.get("PYTHONPATH", "")])
+    done = run([python, script, *arguments], folder, {**variables, "PYTHONPATH": path, "STUB_FILE": str(file)})
+    found: dict[str, dict[str, list[Any]]] = {}
+    for line in file.read_text().splitlines():
+        name, metric, value = json.loads(line)
+        found.setdefault(name, {}).setdefault(metric, []).append(value)
+    return Ended(done.returncode, last_line(done.stderr), found)
+
+
+def recorded(
+    python: str, folder: Path, script: str, arguments: list[str], top: Path, variables: dict[str, str]
+) -> Ended:
+    """`onrecord run --compat azureml SCRIPT`, and what is on record of it."""
+    from onrecord import Workspace
+
+    path = os.pathsep.join([str(top / "site"), variables.get("PYTHONPATH", "")])
+    words = [python, "-m", "onrecord", "run", "--compat", "azureml", script, *arguments]
+    done = run(words, folder, {**variables, "PYTHONPATH": path})
+    run_ = next(one for one in Workspace(folder).runs() if one.parent is None)
+    children = [child.id for child in run_.get_children()][::-1]
+    names = {run_.id: "", **{child: f"/{number}" for number, child in enumerate(children)}}
+    found = {
+        names[run_id]: {metric: plain(value) for metric, value in metrics.items()}
+        for run_id, metrics in run_.get_metrics(recursive=True).items()
+    }
+    error = [line for line in done.stderr.splitlines() if not line.startswith("onrecord:")]
+    return Ended(done.returncode, last_line("\n".join(error)), found)
+
+
+def plain(value: Any) -> list[Any]:
+    """The values of a metric as a list; pictures as the stub writes them."""
+    values = value if isinstance(value, list) else [value]
+    return ["a picture" if isinstance(one, str) and one.startswith("aml://") else one for one in values]
+
+
+def run_notebook(python: str, folder: Path, notebook: str, words: tuple[str, ...], top: Path) -> bool:
+    """Run the code cells of a notebook in a new workspace; magic lines are left out, written files are written."""
+    place = Path(tempfile.mkdtemp(dir=top))
+    for path in folder.glob("*.py"):
+        shutil.copy(path, place)
+    kept, is_out = [], False
+    for cell in code_cells(folder / notebook):
+        if words and words[0] in cell:
+            is_out = True
+        if words and words[1] in cell:
+            is_out = False
+        if cell.startswith("%%writefile"):
+            first, _, rest = cell.partition("\n")
+            (place / first.split()[1]).write_text(rest)
+        elif not is_out and "matplotlib" not in cell:
+            kept.append("\n".join(line for line in cell.splitlines() if line[:1] not in "%!" or not line))
+    (place / "cells.py").write_text("\n".join(kept))
+    run([python, "-m", "onrecord", "init"], place, dict(os.environ))
+    done = run([python, "-m", "onrecord.azureml", "cells.py"], place, dict(os.environ))
+    print(f"{notebook:40} {done.returncode:>3}  {len(kept)} cells; last: {last_line(done.stdout)[:90]}", flush=True)
+    if done.returncode:
+        print(done.stderr[-2000:])
+    return done.returncode == 0
+
+
+def code_cells(notebook: Path) -> list[str]:
+    """The texts of the cells with code."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+def write_stub(top: Path) -> None:
+    """The stand-in for azureml, and the module that every interpreter imports at its start."""
+    for name in ("azureml", "azureml/core", "azureml/core/run"):
+        folder = top / "stub" / name
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("" if name == "azureml" else STUB)
+    (top / "site").mkdir()
+    (top / "site" / "sitecustomize.py").write_text(SITE)
+
+
+def write_mnist(folder: Path) -> None:
+    """Four files of MNIST's form: 200 and 50 pictures, a bright square whose place is the digit."""
+    folder.mkdir()
+    generator = random.Random(0)
+    for name, count in (("train", 200), ("t10k", 50)):
+        labels = [generator.randrange(10) for _ in range(count)]
+        pictures = bytearray()
+        for label in labels:
+            picture = bytearray(generator.randrange(60) for _ in range(784))
+            for row in range(2 * label, 2 * label + 8):
+                picture[row * 28 + 4 : row * 28 + 12] = b"\xff" * 8
+            pictures += picture
+        with gzip.open(folder / f"{name}-images-idx3-ubyte.gz", "wb") as file:
+            file.write(struct.pack(">IIII", 2051, count, 28, 28) + pictures)
+        with gzip.open(folder / f"{name}-labels-idx1-ubyte.gz", "wb") as file:
+            file.write(struct.pack(">II", 2049, count) + bytes(labels))
+
+
+def run(words: list[str], folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """A process to its end."""
+    return subprocess.run(
+        words,
+        cwd=folder,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def last_line(text: str) -> str:
+    """The last line that says something."""
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 if __name__ == "__main__":

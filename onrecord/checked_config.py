@@ -92,6 +92,7 @@ class CheckedConfig:
             "environment_variables": self.environment_variables,
             "framework": self.framework if self.framework == "PySpark" else "",
             "spark": self.spark,
+            "compat": self.environment.compat,
             "resume_from": self.resume_from if isinstance(self.resume_from, str) else "",
         }
         return unusual | {name: value for name, value in more.items() if value}

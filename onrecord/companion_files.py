@@ -116,6 +116,8 @@ class CompanionFiles:
         hint = missing_file_hint(last_words(self._folder.stderr), self._folder.work, source)
         if hint is not None:
             warnings.append(hint)
+        if "No module named 'azureml" in last_words(self._folder.stderr):
+            warnings.append("onrecord stands in for azureml where it is asked to: onrecord run --compat azureml SCRIPT")
 
     def _kept_folders(self) -> tuple[str, ...]:
         return (*FOLDERS, *self._config().get("directories_to_watch", ()))
@@ -125,6 +127,10 @@ class CompanionFiles:
         capture.look(final=True, removals=not self._is_given_up)
         problems = list(capture.problems)
         capture.take(self._own_files())
+        if self._config().get("compat"):
+            from onrecord.azureml.interpreter import azure_is_there
+
+            problems += azure_is_there(self._inventory_file)
         for path in (self._folder.stdout, self._folder.stderr):
             if self._folder.path.exists() and not path.exists():
                 problems.append(f"{path} was removed while the script ran, and with it what the script had printed")

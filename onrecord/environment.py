@@ -42,6 +42,15 @@ def _document_of(section: DockerSection | SparkSection | None) -> dict[str, Any]
     return {} if section is None else section.as_document()
 
 
+def _known_compat(instance: object, field: attrs.Attribute[str | None], value: object) -> None:
+    if value not in (None, "azureml"):
+        from onrecord.executors.environment_errors import BadEnvironment
+
+        raise BadEnvironment(
+            f"compat is {value!r}", why="it is 'azureml', or None", next_step="compat='azureml'", field="compat"
+        )
+
+
 @attrs.define
 class Environment:
     """A named description of what a script runs in.
@@ -67,32 +76,10 @@ class Environment:
     _docker: DockerSection | None = attrs.field(default=None, alias="docker", kw_only=True, eq=_document_of)
     _spark: SparkSection | None = attrs.field(default=None, alias="spark", kw_only=True, eq=_document_of)
     environment_variables: dict[str, str] = attrs.field(factory=dict, kw_only=True)
+    # `azureml`: the script finds Azure ML's modules, see `onrecord.azureml`.
+    compat: str | None = attrs.field(default=None, kw_only=True, validator=_known_compat)
     # Given by `register` and `get`; the same definition is the same environment, whatever its version is called.
     version: str | None = attrs.field(default=None, kw_only=True, eq=False)
-
-    @property
-    def compat(self) -> str | None:
-        """Whose module names a script finds as well: `azureml`, or None; kept as the variable ONRECORD_COMPAT."""
-        from onrecord.script_variables import COMPAT
-
-        return self.environment_variables.get(COMPAT)
-
-    @compat.setter
-    def compat(self, whose: str | None) -> None:
-        from onrecord.script_variables import AZUREML, COMPAT
-
-        self.environment_variables.pop(COMPAT, None)
-        if whose not in (None, AZUREML):
-            from onrecord.executors.environment_errors import BadEnvironment
-
-            raise BadEnvironment(
-                f"onrecord stands in for no {whose!r}",
-                why=f"what it stands in for is {AZUREML!r}",
-                next_step='environment.compat = "azureml", or None',
-                field="compat",
-            )
-        if whose is not None:
-            self.environment_variables[COMPAT] = whose
 
     @property
     def docker(self) -> DockerSection:
@@ -329,10 +316,15 @@ class Environment:
             from onrecord.container_environment import checked
 
             return checked(self)
+        given = self.python
+        if self.compat is not None:
+            from onrecord.azureml.requirements import without_azure
+
+            given = without_azure(given)
         from onrecord.environment_files import resolved
         from onrecord.environment_recipe import recipe_of
 
-        python = attrs.evolve(self.python, conda_dependencies=resolved(self.python.conda_dependencies, Path.cwd()))
+        python = attrs.evolve(given, conda_dependencies=resolved(given.conda_dependencies, Path.cwd()))
         found = attrs.evolve(self, python=python)
         recipe_of(found.as_document(), "")
         return found
@@ -355,6 +347,7 @@ class Environment:
             "python": python,
             **{name: section for name, section in sections.items() if section},
             "environment_variables": {key: str(value) for key, value in self.environment_variables.items()},
+            **({} if self.compat is None else {"compat": self.compat}),
         }
 
 
@@ -364,6 +357,7 @@ def environment_from(document: dict[str, Any]) -> Environment:
     return Environment(
         document["name"],
         version=document.get("version"),
+        compat=document.get("compat"),
         python=PythonSection(
             user_managed_dependencies=python.get("user_managed_dependencies", False),
             interpreter_path=python.get("interpreter_path"),

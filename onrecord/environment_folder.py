@@ -37,6 +37,7 @@ def save(environment: Environment, folder: Path, *, overwrite: bool) -> None:
         "name": environment.name,
         "version": environment.version,
         "environmentVariables": dict(environment.environment_variables),
+        **({} if environment.compat is None else {"compat": environment.compat}),
         "python": {
             "userManagedDependencies": python.user_managed_dependencies,
             "interpreterPath": python.interpreter_path or "python",
@@ -71,6 +72,7 @@ def load(folder: Path) -> Environment:
     lock = folder / LOCK
     return Environment(
         str(document["name"]),
+        compat=document.get("compat"),
         python=PythonSection(
             user_managed_dependencies=bool(python.get("userManagedDependencies", False)),
             # In Azure ML's files it is `python` wherever nobody chose one: here, the one that submits.

@@ -61,6 +61,11 @@ def run_inline(workspace: Workspace, run_id: str, conductor: ConductorProcess) -
 
     Raises KeyboardInterrupt, after that, where Ctrl-C ended it.
     """
+    config = workspace.query.config(run_id)
+    if config.get("compat"):
+        from onrecord.azureml import install
+
+        install()
     told: list[bool] = []
 
     def begun() -> None:
@@ -69,7 +74,7 @@ def run_inline(workspace: Workspace, run_id: str, conductor: ConductorProcess) -
 
     outcome, interrupt = None, None
     try:
-        outcome = start_script(workspace, run_id, workspace.query.config(run_id), InlineExecutor(begun))
+        outcome = start_script(workspace, run_id, config, InlineExecutor(begun))
     except KeyboardInterrupt as pressed:
         interrupt = pressed
     if isinstance(outcome, StartFailure):

@@ -107,6 +107,11 @@ class Model:
         return f"{self.name}:{self.version}"
 
     @property
+    def url(self) -> str:
+        """Its id in Azure ML's form; `download` needs none."""
+        return f"aml://asset/{self.id}"
+
+    @property
     def run(self) -> Run | None:
         """The run whose files it is made of, if any."""
         return self.workspace.get_run(self.run_id) if self.run_id is not None else None

@@ -72,6 +72,11 @@ class SparkConfiguration:
     configuration: dict[str, str] = attrs.field(factory=dict)
 
 
+def _target_name(given: object) -> str:
+    """The name of a target that is given by its name, as an object that has one, or not at all."""
+    return str(getattr(given, "name", given) or "local")
+
+
 @attrs.define
 class RunConfiguration:
     """Target, environment, variables, limits and processes of jobs; `src.run_config` is that of a ScriptRunConfig.
@@ -95,7 +100,7 @@ class RunConfiguration:
     communicator: str = "None"
     _conda_dependencies: CondaDependencies | None = attrs.field(default=None, repr=False, eq=False)
     command: str | Sequence[object] | None = None
-    target: str = attrs.field(default="local", kw_only=True)
+    target: str = attrs.field(default="local", kw_only=True, converter=_target_name)
     environment: Environment = attrs.field(factory=lambda: Environment("current-interpreter"), kw_only=True)
     environment_variables: dict[str, str] = attrs.field(factory=dict, kw_only=True)
     max_run_duration_seconds: float | None = attrs.field(default=MAX_DURATION_SECONDS_DEFAULT, kw_only=True)

@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 from onrecord.ledger.query import RunRow
 from onrecord.script_variables import (
     ATTEMPT,
-    AZUREML,
-    COMPAT,
     DATA_REFERENCE,
     EXPERIMENT,
     INTERACTIVE_RUN,
@@ -86,6 +84,10 @@ def environment_of(config: Mapping[str, Any], workspace: Workspace, row: RunRow)
     variables.update(azure_variables(row.run_id, row.experiment, workspace.name, config))
     variables.update(config["environment"]["environment_variables"])
     variables.update(config.get("environment_variables", {}))
+    if config.get("compat"):
+        from onrecord.azureml import with_shim
+
+        variables["PYTHONPATH"] = with_shim(variables.get("PYTHONPATH", ""))
     if (config.get("resources") or {}).get("gpus"):
         from onrecord.waiting_runs import gpus_of
 
@@ -101,10 +103,6 @@ def environment_of(config: Mapping[str, Any], workspace: Workspace, row: RunRow)
     variables[RUN_ID] = row.run_id
     variables[EXPERIMENT] = row.experiment
     variables[ATTEMPT] = str(config.get("attempt", 1))
-    if variables.get(COMPAT) == AZUREML:
-        from onrecord.azureml import add_to
-
-        add_to(variables)
     return variables
 
 

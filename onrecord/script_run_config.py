@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import attrs
 
 from onrecord.checked_config import CheckedConfig as CheckedConfig
+from onrecord.compat_checks import check_compat, with_compat
 from onrecord.config_checks import (
     check_interpreter,
     checked_limit,
@@ -137,8 +138,7 @@ class ScriptRunConfig:
 
     @compute_target.setter
     def compute_target(self, value: str | None) -> None:
-        # Azure ML takes the target itself as well as its name.
-        self.run_config.target = str(getattr(value, "name", value) or "local")
+        self.run_config.target = value or "local"
 
     @property
     def environment(self) -> Environment:
@@ -248,7 +248,7 @@ class ScriptRunConfig:
         environment = settings.environment or Environment("current-interpreter")
         if settings.docker is not None:
             environment = attrs.evolve(environment, docker=settings.docker.over(environment.docker))
-        environment = environment.checked()
+        environment = with_compat(environment).checked()
         variables = checked_variables(settings.environment_variables)
         path = search_path(environment, variables)
         # What an environment brings along, and what is on another machine, only the start can tell.
@@ -258,6 +258,8 @@ class ScriptRunConfig:
             what = self._checked_script(source, path if is_known else None)
             if is_known and what["launcher"] is None:
                 check_interpreter(environment, source, path)
+        if environment.compat is not None:
+            check_compat(environment, settings.hosts)
         framework = settings.checked_framework()
         return CheckedConfig(
             source=source,

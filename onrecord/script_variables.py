@@ -6,9 +6,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-# Whose module names the script's processes find as well: `azureml`.
-COMPAT = "ONRECORD_COMPAT"
-AZUREML = "azureml"
 RUN_ID = "ONRECORD_RUN_ID"
 ATTEMPT = "ONRECORD_ATTEMPT"
 EXPERIMENT = "ONRECORD_EXPERIMENT"

@@ -82,7 +82,11 @@ def submit(
         job = attrs.evolve(job, resume_from=run_to_resume(workspace, job.resume_from))
     target = target_named(workspace, job.target)
     if job.hosts or target.hosts:
+        from onrecord.compat_checks import check_compat
         from onrecord.job_hosts import placed
+
+        if job.environment.compat is not None:
+            check_compat(job.environment, job.hosts or target.hosts)
 
         on_hosts = placed(job.distribution, job.hosts, target, job.environment.needs_build())
         job = attrs.evolve(job, distribution=on_hosts)

@@ -1,32 +1,44 @@
-"""Azure ML's module names for what onrecord has, so that scripts written for it run with their imports as they are.
+"""Scripts written for Azure ML's SDK v1, run as they are: its modules under their own names.
 
-Switched on for a run by `onrecord run --compat azureml`, for an environment by `environment.compat = "azureml"`, for a
-script that submits runs by `python -m onrecord.azureml script.py`, in a notebook by `install()`. The names are there
-in that process and in those that it starts, by PYTHONPATH; nothing is installed.
+    import onrecord.azureml
+    onrecord.azureml.install()          # in a notebook or a program; from here on `import azureml.core` works
+
+or `python -m onrecord.azureml submit.py`, `onrecord run --compat azureml train.py`, `Environment(…, compat="azureml")`.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import MutableMapping
-from pathlib import Path
-
-from onrecord.script_variables import AZUREML, COMPAT
-
-# The folder that holds nothing but a package of the name `azureml`.
-PATH = str(Path(__file__).parent / "path")
+COMPAT = "azureml"
 
 
 def install() -> None:
-    """Have the names in this process, before anything of Azure ML's own is imported, and in those that it starts."""
-    if PATH not in sys.path:
-        sys.path.insert(0, PATH)
-    os.environ[COMPAT] = AZUREML
-    add_to(os.environ)
+    """Let this process, and those that it starts, import Azure ML's modules from here.
+
+    Runs that it submits can too. Raises AzureIsLoaded where Azure's own are in use in this process already.
+    """
+    from onrecord.azureml.finder import install
+
+    install()
 
 
-def add_to(variables: MutableMapping[str, str]) -> None:
-    """Let a Python that is started with these variables find the names, before any other package of that name."""
-    parts = [part for part in variables.get("PYTHONPATH", "").split(os.pathsep) if part and part != PATH]
-    variables["PYTHONPATH"] = os.pathsep.join([PATH, *parts])
+def shim_folder() -> str:
+    """The folder that a process needs at the front of its PYTHONPATH."""
+    import os
+
+    return os.path.join(os.path.dirname(os.path.abspath(__file__)), "path")  # noqa: PTH100, PTH118, PTH120
+
+
+def with_shim(given: str) -> str:
+    """A PYTHONPATH with that folder at its front, once."""
+    import os
+
+    parts = [part for part in given.split(os.pathsep) if part and part != shim_folder()]
+    return os.pathsep.join([shim_folder(), *parts])
+
+
+def is_installed() -> bool:
+    """Whether Azure ML's names are these in this process."""
+    import sys
+
+    finder = sys.modules.get("onrecord.azureml.finder")
+    return finder is not None and bool(finder.is_installed())

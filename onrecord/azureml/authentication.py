@@ -1,15 +1,26 @@
-"""What needs no one to log in and sends nothing anywhere, under the names of what does."""
+"""Who someone is, in Azure ML's forms: accepted, kept nowhere, and never asked for."""
 
 from __future__ import annotations
 
 
 class Authentication:
-    """Takes what a login takes, and logs in nowhere: a workspace is a folder of this machine."""
+    """Takes whatever Azure's takes, a password too, and forgets it."""
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        del args, kwargs
+    def __init__(self, *ignored: object, **ignored_by_name: object) -> None:
+        del ignored, ignored_by_name
 
 
-def collect_nothing(send_diagnostics: bool = False, verbosity: object = None) -> None:
-    """Nothing is collected, whatever is asked for."""
-    del send_diagnostics, verbosity
+class InteractiveLoginAuthentication(Authentication):
+    """No login."""
+
+
+class ServicePrincipalAuthentication(Authentication):
+    """No principal."""
+
+
+class AzureCliAuthentication(Authentication):
+    """No Azure command."""
+
+
+class MsiAuthentication(Authentication):
+    """No managed identity."""

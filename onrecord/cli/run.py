@@ -7,6 +7,7 @@ import sys
 from contextlib import ExitStack, nullcontext, redirect_stdout
 from pathlib import Path
 
+import attrs
 import click
 
 from onrecord.cli import exit_codes
@@ -29,7 +30,6 @@ from onrecord.executors.registry import INLINE, executor_named
 from onrecord.experiment import Experiment, checked_experiment_name, experiment_name_of
 from onrecord.run import Run
 from onrecord.script_run_config import ScriptRunConfig
-from onrecord.script_variables import AZUREML, COMPAT
 from onrecord.snapshot.take import Snapshot
 from onrecord.tag_names import checked_tags
 from onrecord.wording import counted, narrate, printable, size
@@ -46,6 +46,11 @@ from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
     help="An interpreter or virtual environment, requirements.txt, pyproject.toml, pylock.toml, a conda file, a"
     " Dockerfile or a folder with one, an image (docker://IMAGE, or with a tag: python:3.12), or the NAME[:VERSION] of"
     " an environment (default: this interpreter).",
+)
+@click.option(
+    "--compat",
+    type=click.Choice(["azureml"]),
+    help="For scripts that import azureml.core: onrecord stands in for it.",
 )
 @click.option(
     "--config",
@@ -67,9 +72,6 @@ from onrecord.workspace import VARIABLE, Workspace, WorkspaceNotFound
 @click.option(
     "--retries", type=click.IntRange(0), default=0, metavar="N", help="Run it again when it fails, N times at most."
 )
-@click.option(
-    "--compat", type=click.Choice([AZUREML]), help="Let SCRIPT's imports of Azure ML's modules find onrecord."
-)
 @click.option("--timeout", type=Duration(), metavar="TIME", help="End the run after this long: 90s, 15m, 2h.")
 @click.option("-k", "--keep", multiple=True, metavar="FOLDER", help="Record this folder besides outputs and logs.")
 @click.option("--fail-if-child-fails", is_flag=True, help="Fail where a run that SCRIPT submits as its child fails.")
@@ -87,6 +89,7 @@ def command(
     name: str,
     tags: tuple[str, ...],
     env: str | None,
+    compat: str | None,
     config: Path | None,
     shell_text: str | None,
     resume_from: str | None,
@@ -100,7 +103,6 @@ def command(
     memory: str | None,
     gpus: int | None,
     retries: int,
-    compat: str | None,
     timeout: float | None,
     keep: tuple[str, ...],
     fail_if_child_fails: bool,
@@ -131,10 +133,10 @@ def command(
         resume_from=resume_from,
         default_excludes=None if default_excludes else False,
     )
+    if compat is not None:
+        job.environment = attrs.evolve(job.environment, compat=compat)
     if hosts:
         job.run_config.hosts = host_names(hosts)
-    if compat is not None:
-        job.run_config.environment_variables[COMPAT] = compat
     # Everything that can be refused is refused before a workspace is made for it.
     wanted = _tags(tags)
     _refuse_unknown(job.checked().target)

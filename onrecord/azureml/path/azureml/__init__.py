@@ -1,13 +1,12 @@
-"""Azure ML's name for what onrecord has, in a process that asked for it: see `onrecord.azureml`."""
+"""Azure ML's names for a process that onrecord started with them; see `onrecord.azureml`."""
 
 try:
-    from onrecord.azureml.modules import find
+    from onrecord.azureml.finder import take_the_place_of
 except ImportError as problem:
     raise ImportError(
-        f"{problem}: the run asks for Azure ML's modules, which onrecord stands in for, but this Python has no onrecord"
-        " (next: pip install onrecord, or run the script in an environment that has it)"
-    ) from problem
+        f"this Python has no onrecord, which stands in for azureml: {problem}\n"
+        "  next: install onrecord in the environment of the run, or leave compat away",
+        name="azureml",
+    ) from None
 
-# Modules below this one are made by a finder, not read from a folder.
-__path__ = []
-find()
+take_the_place_of(__name__)
