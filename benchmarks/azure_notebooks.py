@@ -6,8 +6,8 @@ CHECKOUT: a folder with the repository's files (state of September 2020); nothin
 twice: by hand, with a stub for `azureml` that writes down what is logged, and by `onrecord run --compat azureml`.
 The table says how both ended and whether the metrics are the same. Data is synthetic, of the form that the script
 reads. Names that numpy has dropped since 2020 (`np.float`, `np.str`) fail the same way on both sides, so that each
-script is run a second time with these names put back. INTERPRETER has onrecord, and what the scripts import
-(default: the one that runs this).
+script is run a second time with these put back and with fixed seeds. INTERPRETER has onrecord, and what the scripts
+import (default: the one that runs this).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Run:
 """
 SITE = """
 import os, random
-if os.environ.get("OLD_NUMPY"):
+if os.environ.get("AS_IN_2020"):
     import numpy
     numpy.float, numpy.str = float, str
     numpy.random.seed(0)
@@ -101,17 +101,17 @@ def main() -> None:
         write_stub(top)
         write_mnist(top / "data")
         for case in CASES:
-            for old_numpy in (False, True):
-                good = compare(given.python, given.checkout, case, top, old_numpy) and good
+            for as_in_2020 in (False, True):
+                good = compare(given.python, given.checkout, case, top, as_in_2020) and good
         for folder, notebook, words in NOTEBOOKS:
             good = run_notebook(given.python, given.checkout / folder, notebook, words, top) and good
     sys.exit(not good)
 
 
-def compare(python: str, checkout: Path, case: Case, top: Path, old_numpy: bool) -> bool:
+def compare(python: str, checkout: Path, case: Case, top: Path, as_in_2020: bool) -> bool:
     """Run a script on both sides and say what came of it."""
     arguments = [str(top / "data") if word == "DATA" else word for word in case.arguments]
-    variables = {**os.environ, **({"OLD_NUMPY": "1"} if old_numpy else {})}
+    variables = {**os.environ, **({"AS_IN_2020": "1"} if as_in_2020 else {})}
     if "torch" in case.script or "keras" in case.script:
         variables["KERAS_BACKEND"] = "torch"
     hand = by_hand(python, scripts(checkout, case, top), case.script, arguments, top, variables)
@@ -119,7 +119,7 @@ def compare(python: str, checkout: Path, case: Case, top: Path, old_numpy: bool)
     same = hand == kept
     count = sum(len(values) for metrics in hand.metrics.values() for values in metrics.values())
     told = f"{count} values" if not hand.code else hand.last[:70]
-    print(f"{case.script:24} {'names put back' if old_numpy else 'as it is':15} {hand.code:>3} {kept.code:>3}"
+    print(f"{case.script:24} {'as in 2020' if as_in_2020 else 'as it is':15} {hand.code:>3} {kept.code:>3}"
           f"  {'same' if same else 'DIFFERENT'}  {told}", flush=True)  # fmt: skip
     if not same:
         print("   by hand:", hand, "\n   recorded:", kept)

@@ -115,7 +115,7 @@ def test_a_script_with_compat_runs_unchanged_and_its_metrics_are_on_record(tmp_p
     assert run.get_environment().compat == "azureml"
     assert "outputs/model.txt" in run.get_file_names()
     assert run.get_warnings() == []
-    model = run.register_model("ridge", "outputs/model.txt")
+    model = run.register_model("ridge", "./outputs/model.txt")
     assert (model.id, model.url) == ("ridge:1", "aml://asset/ridge:1")
 
 
@@ -158,9 +158,8 @@ if __name__ == "__main__":
     done = by_hand(tmp_path, "train.py", "--fast", ONRECORD_OFFLINE="record")
     assert (done.returncode, done.stdout) == (4, "[1, 2]\n"), done.stderr
     run = Workspace(tmp_path).get_run("@last")
-    run.wait_for_completion(raise_on_error=False)
     assert run.get_metrics() == {"words": "--fast", "worker": [1, 2]}
-    assert run.get_status() == "Failed"
+    assert run.wait_for_completion(raise_on_error=False)["status"] == "Failed"
 
 
 def test_without_a_workspace_a_submit_script_is_told_to_make_one(tmp_path: Path) -> None:
