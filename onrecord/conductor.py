@@ -28,9 +28,10 @@ from onrecord.workspace import Workspace
 if TYPE_CHECKING:
     from onrecord.inventory import Inventory
 
-# What comes next takes 35 ms of processor time, which a machine with few cores then has for the script.
+# What comes next takes 35 ms of processor time, which a machine with one core then has for the script. With two it
+# goes on beside it: a short run ends 25 ms earlier, and the first line of a script comes no later.
 _SUPERVISOR_COMES_UP_SECONDS = 0.25
-_SCRIPT_COMES_UP_SECONDS = 0.04
+_SCRIPT_COMES_UP_SECONDS = 0.0 if (os.cpu_count() or 1) > 1 else 0.04
 
 
 def main(arguments: Sequence[str]) -> int:

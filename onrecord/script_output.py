@@ -99,7 +99,7 @@ class Follower:
                 self._replace_dead_conductor()
                 self._tell_of_waiting()
             time.sleep(pause)
-            pause = min(pause * 1.3, _LONGEST_PAUSE_SECONDS)
+            pause = min(pause * 1.1, _LONGEST_PAUSE_SECONDS)
 
     def _replace_dead_conductor(self) -> None:
         if self._run.workspace.query.run(self._run.id).status == QUEUED:
