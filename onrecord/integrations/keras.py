@@ -21,13 +21,19 @@ class OnRecordCallback(keras.callbacks.Callback):
         self._run = run_or_current(run)
         self._batches = batches
         self._batch = 0
+        self._is_fitting = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Record how it is trained."""
+        self._is_fitting = True
         keep_parameters(self._run, "fit", self.params or {})
         optimizer = getattr(self.model, "optimizer", None)
         if optimizer is not None:
             keep_parameters(self._run, "optimizer", optimizer.get_config())
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """What is evaluated from here on is no part of a fit."""
+        self._is_fitting = False
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Log the metrics of an epoch."""
@@ -42,5 +48,5 @@ class OnRecordCallback(keras.callbacks.Callback):
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         """Log what an evaluation gave that is not part of a fit, which reports it itself."""
         # Within `fit` the validation's values are part of the epoch's.
-        if "epochs" not in (self.params or {}):
+        if not self._is_fitting:
             self._run.log_many({f"test/{name}": value for name, value in loggable(logs).items()})
