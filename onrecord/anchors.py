@@ -189,6 +189,21 @@ def move_on(workspace: Workspace) -> str | None:
     return None
 
 
+def keep_checkpoint(workspace: Workspace) -> None:
+    """The same where a run has just ended: what is wrong goes to the conductor's narration.
+
+    The run's end is on record; the next run or `verify` keeps a checkpoint.
+    """
+    from onrecord.patience import say
+
+    try:
+        problem = move_on(workspace)
+    except OnRecordError as failure:
+        problem = str(failure)
+    if problem:
+        say(f"{problem}\n")
+
+
 def _checkpoint_file(digits: str) -> Path:
     return state_folder() / "checkpoints" / digits
 

@@ -352,7 +352,9 @@ class Companion:
         patiently(self._take_late_points)
         self._tell_truth()
         self._start_others()
-        self._keep_checkpoint()
+        from onrecord.anchors import keep_checkpoint
+
+        keep_checkpoint(self._workspace)
 
     def _start_others(self) -> None:
         from onrecord.waiting_runs import start_waiting
@@ -366,17 +368,6 @@ class Companion:
     def _take_late_points(self) -> None:
         if has_more(self._folder.spool, self._workspace.query.spool_position(self._run_id)):
             ingest(self._workspace.journal, self._run_id, self._folder.spool)
-
-    def _keep_checkpoint(self) -> None:
-        from onrecord.anchors import move_on
-
-        try:
-            problem = move_on(self._workspace)
-        except OnRecordError as failure:
-            # The run's end is on record; the next run or `verify` keeps a checkpoint.
-            problem = str(failure)
-        if problem:
-            say(f"{problem}\n")
 
     # ---- the ledger ----------------------------------------------------------------------------
 

@@ -97,7 +97,9 @@ class Companion:
             if gone or (self._word is None and not self._runs):
                 break
             self._process.wait(self._word, _LOOK_SECONDS if self._runs else 60.0)
-        self._keep_checkpoint()
+        from onrecord.anchors import keep_checkpoint
+
+        keep_checkpoint(self._workspace)
 
     def _give_up(self, trace: str) -> None:
         """Something here failed that should not: say so in the runs rather than leave them open."""
@@ -176,16 +178,6 @@ class Companion:
     def _complain(self, problem: Exception) -> None:
         if str(problem) != self._complaint:
             self._complaint = str(problem)
-            say(f"{problem}\n")
-
-    def _keep_checkpoint(self) -> None:
-        from onrecord.anchors import move_on
-
-        try:
-            problem = move_on(self._workspace)
-        except OnRecordError as failure:
-            problem = str(failure)
-        if problem:
             say(f"{problem}\n")
 
 
